@@ -1,0 +1,252 @@
+"""M-SAM: encode an image once, then refine masks stage by stage (arXiv 2403.05912)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from msam_nn.networks.adapter import ImageHalf, MaskEnhancedAdapter
+from msam_nn.networks.config import MSAMConfig
+from msam_nn.networks.image_encoder import ImageEncoder
+from msam_nn.networks.layers import upsample
+from msam_nn.networks.lora import is_lora_parameter
+from msam_nn.networks.mask_decoder import MaskDecoder
+from msam_nn.networks.prompt_encoder import PADDING, PromptEncoder, write_clicks
+
+
+class Points(NamedTuple):
+    """Point prompts of one stage.
+
+    points: ``(B, K, P, 3)`` voxel indices of the patch in array order ``(z, y, x)``.
+    labels: ``(B, K, P)``: 1 inside, 0 outside, -1 no point.
+    """
+
+    points: Tensor
+    labels: Tensor
+
+
+PromptSource = Callable[[int, Tensor | None], Points | None]
+"""Called before each stage with its index and the full-resolution mask logits ``(B, K, D, H, W)`` of the stage before
+(None at stage 0); returns the stage's new points, or None for none."""
+
+
+class ImageFeatures(NamedTuple):
+    """What one image gives to all classes and stages.
+
+    embedding: ``(B, T, d, h, w)``.
+    position: dense positional encoding ``(d, h, w, T)``.
+    image_half: the adapter's share of the image, None without adapter.
+    """
+
+    embedding: Tensor
+    position: Tensor
+    image_half: ImageHalf | None
+
+
+class RefinementState(NamedTuple):
+    """What one stage hands to the next, ``(B, K, 4d, 4h, 4w)`` each: mask logits and all clicks written so far."""
+
+    logits: Tensor
+    clicks: Tensor | None
+
+
+class MSAM(nn.Module):
+    """Promptable segmentation network: ``config`` decides everything about it.
+
+    ``network(image)`` predicts without prompts; ``network(image, prompt_source, n_stages)`` is the refinement loop.
+    """
+
+    def __init__(self, config: MSAMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image_encoder = ImageEncoder(config)
+        self.prompt_encoder = PromptEncoder(config)
+        self.mask_decoder = MaskDecoder(config)
+        self.mask_enhanced_adapter = MaskEnhancedAdapter(config) if config.adapter else None
+        self.class_embedding = nn.Parameter(torch.zeros(config.num_classes, config.decoder_dim))
+        if not config.trains_encoder:
+            for name, parameter in self.image_encoder.named_parameters():
+                parameter.requires_grad_(is_lora_parameter(name))
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """Encode ``(B, C, D, H, W)``; costs as much as several stages, so keep the result.
+
+        Raises:
+            ValueError: if the image is not of the configured patch size.
+        """
+        if tuple(image.shape[2:]) != self.config.patch_size:
+            raise ValueError(
+                f"This network takes images of {self.config.patch_size} voxels, got {tuple(image.shape[2:])}: "
+                f"its positional embedding belongs to that patch size."
+            )
+        embedding = self.image_encoder(image)
+        position = self.prompt_encoder.dense_position().to(embedding.dtype)
+        half = None
+        if self.mask_enhanced_adapter is not None:
+            half = self.mask_enhanced_adapter.image_half(embedding.movedim(1, -1))
+        return ImageFeatures(embedding, position, half)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        points: Tensor,
+        labels: Tensor,
+        mask_prompt: Tensor | None = None,
+        *,
+        multimask: bool = False,
+        classes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One refinement stage.
+
+        Arguments:
+            features: from :meth:`encode`.
+            points: ``(B, K, P, 3)`` voxel indices of the patch; P may be 0.
+            labels: ``(B, K, P)`` in {1, 0, -1}.
+            mask_prompt: logits ``(B, K, 4d, 4h, 4w)`` of the stage before; None means all zero.
+            multimask: return the three masks for ambiguous prompts instead of the one.
+            classes: indices ``(K,)`` of the classes decoded; None for all of them in order.
+
+        Returns:
+            Mask logits ``(B, K, 4d, 4h, 4w)`` and predicted IoU ``(B, K)``; with ``multimask`` an axis of three
+            follows K.
+        """
+        class_embedding = self.class_embedding if classes is None else self.class_embedding[classes]
+        b, k = len(features.embedding), len(class_embedding)
+        mask_size = self.config.mask_size
+        if mask_prompt is None:
+            mask_prompt = features.embedding.new_zeros(b, k, *mask_size)
+        sparse = self.prompt_encoder.sparse(points.flatten(0, 1), labels.flatten(0, 1))
+        dense = self.prompt_encoder.dense(mask_prompt.reshape(b * k, 1, *mask_size))
+
+        def per_class(x: Tensor) -> Tensor:
+            return x if k == 1 else x.repeat_interleave(k, dim=0)
+
+        if features.image_half is None:
+            fused = per_class(features.embedding) + dense
+        else:
+            half = ImageHalf(*(per_class(x) for x in features.image_half))
+            fused = self.mask_enhanced_adapter(half, dense.movedim(1, -1)).movedim(-1, 1)
+        masks, iou = self.mask_decoder(
+            fused, features.position, sparse, class_embedding.repeat(b, 1), multimask=multimask
+        )
+        masks, iou = masks.unflatten(0, (b, k)), iou.unflatten(0, (b, k))
+        return (masks, iou) if multimask else (masks[:, :, 0], iou[:, :, 0])
+
+    def refine(
+        self,
+        features: ImageFeatures,
+        prompts: Points | None,
+        state: RefinementState | None,
+        classes: Tensor | None = None,
+    ) -> RefinementState:
+        """One stage of the loop: decode the newest points with the state of the stage before.
+
+        With ``click_sigma`` set, every click so far is also written into the mask prompt.
+        The stages are detached from each other: a stage learns to correct the mask it is given.
+        """
+        config = self.config
+        k = config.num_classes if classes is None else len(classes)
+        if prompts is None:
+            shape, device = (len(features.embedding), k, 1), features.embedding.device
+            prompts = Points(torch.zeros(*shape, 3, device=device), torch.full(shape, PADDING, device=device))
+        clicks = None if state is None else state.clicks
+        mask_prompt = None if state is None else state.logits.detach()
+        if config.click_sigma > 0:
+            written = write_clicks(
+                *prompts,
+                token_size=config.token_size,
+                mask_size=config.mask_size,
+                sigma=config.click_sigma,
+                logit=config.click_logit,
+            ).to(features.embedding.dtype)
+            clicks = written if clicks is None else clicks + written
+            mask_prompt = clicks if mask_prompt is None else mask_prompt + clicks
+        arguments = (features, *prompts, mask_prompt)
+        if config.checkpoint_stages and self.training:
+            logits, _ = checkpoint(self.decode, *arguments, classes=classes, use_reentrant=False)
+        else:
+            logits, _ = self.decode(*arguments, classes=classes)
+        return RefinementState(logits, clicks)
+
+    @torch.compiler.disable(recursive=False)
+    def forward(
+        self,
+        image: Tensor,
+        prompt_source: PromptSource | None = None,
+        n_stages: int | None = None,
+        classes: Tensor | None = None,
+    ) -> Tensor | list[Tensor]:
+        """Predict, or refine with prompts.
+
+        The loop itself is plain Python around the compiled encoder and stages.
+
+        Arguments:
+            image: ``(B, C, D, H, W)``.
+            prompt_source: None predicts without prompts.
+            n_stages: refinement stages; ``config.n_auto_stages`` by default.
+            classes: indices of the classes to refine; only with a prompt source.
+
+        Returns:
+            nnU-Net's logits ``(B, num_outputs, D, H, W)``; with a prompt source a list of them, one per stage.
+        """
+        features = self.encode(image)
+        n_stages = n_stages or self.config.n_auto_stages
+        if prompt_source is None:
+            return self.add_background(self.predict_masks(features, n_stages))
+        stages, state, masks = [], None, None
+        for stage in range(n_stages):
+            prompts = prompt_source(stage, None if masks is None else masks.detach())
+            state = self.refine(features, prompts, state, classes)
+            masks = upsample(state.logits, self.config.patch_size)
+            stages.append(self.add_background(masks))
+        return stages
+
+    def predict_masks(self, features: ImageFeatures, n_stages: int) -> Tensor:
+        """Mask logits ``(B, K, D, H, W)`` after ``n_stages`` without prompts, a chunk of classes at a time."""
+        chunks = torch.arange(self.config.num_classes, device=self.class_embedding.device)
+        masks = []
+        for classes in chunks.split(self.config.class_chunk):
+            state = None
+            for _ in range(n_stages):
+                state = self.refine(features, None, state, classes)
+            masks.append(upsample(state.logits, self.config.patch_size))
+        return torch.cat(masks, dim=1)
+
+    def add_background(self, masks: Tensor) -> Tensor:
+        """Mask logits ``(B, K, ...)`` in nnU-Net's convention: a background logit of 0 first, unless regions."""
+        if not self.config.background:
+            return masks
+        return torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)
+
+    def freeze_multimask_output(self) -> None:
+        """Freeze what a loss on single masks never reaches, so that every trained parameter gets a gradient (DDP
+        insists on that): the hypernetworks of the other three masks, the IoU head, and two unused released tensors."""
+        unused = [*self.mask_decoder.output_hypernetworks_mlps[1:], self.mask_decoder.iou_prediction_head]
+        unused.append(self.prompt_encoder.no_mask_embed)
+        if self.mask_enhanced_adapter is not None:
+            unused.append(self.mask_enhanced_adapter.add_norm4)
+        for module in unused:
+            module.requires_grad_(False)
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """Trained and all parameters."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
+
+
+def build_from_plans(input_channels: int, num_classes: int, deep_supervision: bool = False, **arch_kwargs: Any) -> MSAM:
+    """What the plans' ``network_class_name`` names: nnU-Net's ``get_network_from_plans`` calls it.
+
+    ``num_classes`` is nnU-Net's number of segmentation heads. ``deep_supervision`` is accepted because nnU-Net passes
+    it, and has no effect: an M-SAM network is supervised at every refinement stage instead.
+    """
+    return MSAM(MSAMConfig.from_arch_kwargs(input_channels, num_classes, arch_kwargs))
+
+
+BUILDER = f"{__name__}.{build_from_plans.__name__}"
+"""``network_class_name`` of an M-SAM architecture in nnU-Net's plans."""
+

@@ -1,0 +1,14 @@
+"""Where prompts come from: nobody, a simulated user, a recorded one."""
+
+from msam_nn.prompts.simulation import centre_of_largest_error, click_of_largest_error, sample_error_clicks
+from msam_nn.prompts.sources import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+
+__all__ = [
+    "NoPrompts",
+    "RecordedPrompts",
+    "SimulatedClicks",
+    "centre_of_largest_error",
+    "click_of_largest_error",
+    "foreground",
+    "sample_error_clicks",
+]

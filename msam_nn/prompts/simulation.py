@@ -1,0 +1,96 @@
+"""A simulated user clicks where the mask is wrong.
+
+Training draws clicks uniformly from the error region, on the device, without waiting for it and without shapes that
+depend on data. Evaluation clicks the centre of the largest error, on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from msam_nn.networks.msam import Points
+from msam_nn.networks.prompt_encoder import PADDING
+
+
+def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Points:
+    """One click per sample and class, uniform over the error region (M-SAM, section 3.3).
+
+    Arguments:
+        error: ``(B, K, D, H, W)`` bool, voxels that may be clicked.
+        target: ``(B, K, D, H, W)`` bool, the true masks: a click on them is positive, elsewhere negative.
+        generator: of the tensors' device, for reproducible clicks.
+
+    Returns:
+        Points ``(B, K, 1, 3)`` and labels ``(B, K, 1)``; an empty error region gives label -1.
+    """
+    b, k, d, h, w = error.shape
+    per_slice = error.flatten(3).sum(-1).flatten(0, 1).cumsum(1)
+    total = per_slice[:, -1]
+    draw = torch.rand(b * k, generator=generator, device=error.device, dtype=torch.float64)
+    rank = torch.minimum((draw * total).long(), (total - 1).clamp(min=0))
+    z = torch.searchsorted(per_slice, rank[:, None], right=True)[:, 0].clamp(max=d - 1)
+    rows = torch.arange(b * k, device=error.device)
+    before = torch.where(z > 0, per_slice[rows, (z - 1).clamp(min=0)], 0)
+    in_slice = error.reshape(b * k, d, h * w)[rows, z].cumsum(1)
+    yx = torch.searchsorted(in_slice, (rank - before)[:, None], right=True)[:, 0].clamp(max=h * w - 1)
+    positive = target.reshape(b * k, d, h * w)[rows, z, yx]
+    labels = torch.where(total > 0, positive.long(), PADDING)
+    points = torch.stack([z, yx // w, yx % w], dim=-1)
+    return Points(points.reshape(b, k, 1, 3), labels.reshape(b, k, 1))
+
+
+def centre_of_largest_error(error: np.ndarray, spacing: Sequence[float] = (1, 1, 1)) -> tuple[int, int, int] | None:
+    """The voxel deepest inside the largest connected component, by physical distance to its border.
+
+    Arguments:
+        error: ``(D, H, W)`` bool; beyond the array everything counts as correct.
+        spacing: voxel size in mm in array order.
+
+    Returns:
+        A voxel index, or None where nothing is wrong. Ties go to the first voxel in array order.
+    """
+    component = _largest_component(error)
+    return None if component is None else _deepest_voxel(*component, spacing)
+
+
+def click_of_largest_error(
+    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float] = (1, 1, 1)
+) -> tuple[tuple[int, int, int], int] | None:
+    """The click a careful user makes next: centre of the largest missed or wrongly included piece.
+
+    Arguments:
+        prediction, target: ``(D, H, W)`` bool masks of one class.
+        spacing: voxel size in mm in array order.
+
+    Returns:
+        ``(voxel, label)`` with label 1 for a missed and 0 for a wrongly included piece; None for a perfect mask.
+    """
+    pieces = [(_largest_component(target & ~prediction), 1), (_largest_component(prediction & ~target), 0)]
+    pieces = [(component, label) for component, label in pieces if component is not None]
+    if not pieces:
+        return None
+    component, label = max(pieces, key=lambda piece: piece[0][0].sum())
+    return _deepest_voxel(*component, spacing), label
+
+
+def _largest_component(mask: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]] | None:
+    """The largest face-connected component, cropped to its bounding box, and that box."""
+    components, count = ndimage.label(mask)
+    if count == 0:
+        return None
+    largest = int(np.bincount(components.ravel())[1:].argmax()) + 1
+    box = ndimage.find_objects(components, max_label=largest)[largest - 1]
+    return components[box] == largest, box
+
+
+def _deepest_voxel(
+    component: np.ndarray, box: tuple[slice, ...], spacing: Sequence[float]
+) -> tuple[int, int, int]:
+    distance = ndimage.distance_transform_edt(np.pad(component, 1), sampling=spacing)
+    inside = np.unravel_index(distance[1:-1, 1:-1, 1:-1].argmax(), component.shape)
+    return tuple(int(start.start + i) for start, i in zip(box, inside, strict=True))

@@ -1,0 +1,97 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from msam_nn.prompts import centre_of_largest_error, click_of_largest_error, sample_error_clicks
+
+
+def test_click_falls_uniformly_on_the_error_region_and_nowhere_else():
+    error = torch.zeros(1, 1, 4, 3, 5, dtype=torch.bool)
+    voxels = {(1, 2, 3), (3, 0, 0), (3, 0, 4), (0, 0, 0)}
+    for voxel in voxels:
+        error[0, 0][voxel] = True
+    generator = torch.Generator().manual_seed(0)
+    n = 4000
+    points = sample_error_clicks(error.expand(n, 1, 4, 3, 5), error.expand(n, 1, 4, 3, 5), generator).points
+    counts = Counter(map(tuple, points[:, 0, 0].tolist()))
+    assert set(counts) == voxels
+    # Four equally likely voxels: a standard deviation is 27, so 5 of them stay within 140.
+    assert all(abs(count - n / 4) < 140 for count in counts.values())
+
+
+def test_labels_say_missed_wrongly_included_or_no_click():
+    error = torch.zeros(3, 1, 2, 2, 2, dtype=torch.bool)
+    error[0, 0, 1, 0, 1] = error[1, 0, 0, 1, 1] = True
+    target = torch.zeros_like(error)
+    target[0, 0, 1, 0, 1] = True
+    points, labels = sample_error_clicks(error, target)
+    assert labels.flatten().tolist() == [1, 0, -1]
+    assert points[0, 0, 0].tolist() == [1, 0, 1]
+    assert points[1, 0, 0].tolist() == [0, 1, 1]
+
+
+def test_classes_get_their_own_clicks():
+    error = torch.zeros(1, 2, 3, 3, 3, dtype=torch.bool)
+    error[0, 0, 0, 0, 0] = error[0, 1, 2, 2, 2] = True
+    points, labels = sample_error_clicks(error, error)
+    assert points.shape == (1, 2, 1, 3) and labels.shape == (1, 2, 1)
+    assert points[0, :, 0].tolist() == [[0, 0, 0], [2, 2, 2]]
+
+
+def test_clicks_are_reproducible_from_a_generator():
+    error = torch.rand(2, 2, 9, 7, 8, generator=torch.Generator().manual_seed(1)) > 0.5
+    draws = [sample_error_clicks(error, error, torch.Generator().manual_seed(5)).points for _ in range(2)]
+    assert torch.equal(*draws)
+    other = sample_error_clicks(error, error, torch.Generator().manual_seed(6)).points
+    assert not torch.equal(draws[0], other)
+
+
+def test_a_full_error_region_can_be_clicked_in_its_last_voxel():
+    error = torch.ones(2000, 1, 1, 2, 2, dtype=torch.bool)
+    points = sample_error_clicks(error, error, torch.Generator().manual_seed(0)).points
+    assert set(map(tuple, points[:, 0, 0].tolist())) == {(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)}
+
+
+def test_centre_is_the_deepest_voxel_of_the_largest_component():
+    error = np.zeros((9, 9, 20), bool)
+    error[2:7, 2:7, 2:7] = True
+    error[4, 4, 15] = True
+    assert centre_of_largest_error(error) == (4, 4, 4)
+
+
+def test_centre_counts_the_image_border_as_a_border():
+    assert centre_of_largest_error(np.ones((5, 5, 5), bool)) == (2, 2, 2)
+
+
+def test_centre_measures_in_mm():
+    # A 3 x 7 bar at 4 mm and 1 mm: 12 mm against 7 mm, so the shorter physical way out is along the last axis.
+    error = np.zeros((5, 9, 9), bool)
+    error[1:4, 1:8, 1:8] = True
+    assert centre_of_largest_error(error, (0.1, 1, 1))[0] == 2
+    plate = np.zeros((7, 7, 3), bool)
+    plate[:, :, 1] = True
+    assert centre_of_largest_error(plate, (1, 1, 10)) == (3, 3, 1)
+
+
+def test_no_error_gives_no_centre():
+    assert centre_of_largest_error(np.zeros((3, 3, 3), bool)) is None
+
+
+def test_single_voxel_is_its_own_centre():
+    error = np.zeros((3, 4, 5), bool)
+    error[2, 0, 4] = True
+    assert centre_of_largest_error(error) == (2, 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("missed", "included", "expected"),
+    [(5, 3, ((2, 2, 2), 1)), (3, 5, ((2, 2, 12), 0)), (0, 3, ((1, 1, 11), 0)), (0, 0, None)],
+)
+def test_click_of_largest_error_chooses_the_larger_kind(missed, included, expected):
+    target = np.zeros((5, 5, 20), bool)
+    prediction = np.zeros_like(target)
+    target[:missed, :missed, :missed] = True
+    prediction[:included, :included, 10 : 10 + included] = True
+    assert click_of_largest_error(prediction, target) == expected

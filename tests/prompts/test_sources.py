@@ -1,0 +1,73 @@
+import torch
+
+from msam_nn.networks import Points
+from msam_nn.prompts import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+
+
+def masks_of(*voxels, k=1, value=5.0):
+    masks = torch.full((1, k, 3, 3, 3), -1.0)
+    for c, z, y, x in voxels:
+        masks[0, c, z, y, x] = value
+    return masks
+
+
+def test_foreground_is_above_zero():
+    predicted = foreground(masks_of((0, 1, 1, 1)), exclusive=True)
+    assert predicted.sum() == 1 and predicted[0, 0, 1, 1, 1]
+
+
+def test_exclusive_classes_compete_and_regions_do_not():
+    masks = masks_of((0, 1, 1, 1), k=2)
+    masks[0, 1, 1, 1, 1] = 7.0
+    assert foreground(masks, exclusive=True)[0, :, 1, 1, 1].tolist() == [False, True]
+    assert foreground(masks, exclusive=False)[0, :, 1, 1, 1].tolist() == [True, True]
+
+
+def test_no_prompts():
+    assert NoPrompts()(0, None) is None
+
+
+def test_recorded_prompts_end():
+    points = Points(torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1))
+    source = RecordedPrompts([None, points])
+    assert source(0, None) is None and source(1, None) is points and source(2, None) is None
+
+
+def test_first_click_lies_on_the_target():
+    target = masks_of((0, 2, 0, 1)) > 0
+    points, labels = SimulatedClicks(target)(0, None)
+    assert points[0, 0, 0].tolist() == [2, 0, 1] and labels.item() == 1
+
+
+def test_later_clicks_lie_on_the_error():
+    target = masks_of((0, 2, 0, 1), (0, 1, 1, 1)) > 0
+    source = SimulatedClicks(target)
+    points, labels = source(1, masks_of((0, 2, 0, 1)))
+    assert points[0, 0, 0].tolist() == [1, 1, 1] and labels.item() == 1
+    points, labels = source(1, masks_of((0, 2, 0, 1), (0, 1, 1, 1), (0, 0, 0, 0)))
+    assert points[0, 0, 0].tolist() == [0, 0, 0] and labels.item() == 0
+
+
+def test_a_perfect_mask_gets_no_click():
+    target = masks_of((0, 2, 0, 1)) > 0
+    assert SimulatedClicks(target)(1, masks_of((0, 2, 0, 1))).labels.item() == -1
+
+
+def test_an_empty_target_gets_no_click_at_first():
+    assert SimulatedClicks(masks_of() > 0)(0, None).labels.item() == -1
+
+
+def test_samples_start_clicking_at_their_own_stage():
+    target = (masks_of((0, 2, 0, 1)) > 0).expand(3, 1, 3, 3, 3)
+    source = SimulatedClicks(target, first_click=torch.tensor([0, 2, 9]))
+    nothing = masks_of().expand(3, 1, 3, 3, 3)
+    assert source(0, None).labels.flatten().tolist() == [1, -1, -1]
+    assert source(2, nothing).labels.flatten().tolist() == [1, 1, -1]
+
+
+def test_the_ignore_label_is_never_clicked():
+    target = masks_of((0, 2, 0, 1), (0, 1, 1, 1)) > 0
+    valid = torch.ones(1, 1, 3, 3, 3, dtype=torch.bool)
+    valid[0, 0, 2, 0, 1] = False
+    source = SimulatedClicks(target, valid=valid)
+    assert {tuple(source(0, None).points.flatten().tolist()) for _ in range(20)} == {(1, 1, 1)}
