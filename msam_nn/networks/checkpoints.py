@@ -74,7 +74,9 @@ def read_state_dict(path: str | Path) -> Mapping[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read as a PyTorch file of plain tensors: {error}".split("\n")[0]) from error
+        raise CheckpointError(
+            f"{path} cannot be read as a PyTorch file of plain tensors: {error}".split("\n")[0]
+        ) from error
     if isinstance(content, Mapping):
         for key in ("model_state_dict", "state_dict", "network_weights"):
             if isinstance(content.get(key), Mapping):

@@ -249,4 +249,3 @@ def build_from_plans(input_channels: int, num_classes: int, deep_supervision: bo
 
 BUILDER = f"{__name__}.{build_from_plans.__name__}"
 """``network_class_name`` of an M-SAM architecture in nnU-Net's plans."""
-

@@ -1,0 +1,61 @@
+"""Make a tumour phantom data set in nnU-Net's raw layout. No download, no patient data, ready within seconds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from msam_nn.errors import UserError
+from msam_nn.synthetic import PhantomOptions, write_dataset
+
+DATASET_NAME = "Dataset900_TumourPhantom"
+
+
+def convert(
+    raw_folder: str | Path | None, n_train: int, n_test: int, options: PhantomOptions, *, force: bool = False
+) -> Path:
+    """Write the data set into ``raw_folder``; None stands for the environment variable ``nnUNet_raw``.
+
+    Returns:
+        the data set's folder.
+
+    Raises:
+        UserError: without a folder, if the number 900 is taken, or as :func:`msam_nn.synthetic.write_dataset` does.
+    """
+    raw_folder = raw_folder or os.environ.get("nnUNet_raw")  # noqa: SIM112
+    if not raw_folder:
+        raise UserError("Where to write is unknown: set the environment variable nnUNet_raw, or pass a folder with -o.")
+    taken = [f for f in Path(raw_folder).glob("Dataset900_*") if f.name != DATASET_NAME]
+    if taken:
+        raise UserError(
+            f"{taken[0]} has number 900 already, and nnU-Net needs unique numbers: write elsewhere with -o."
+        )
+    return write_dataset(Path(raw_folder) / DATASET_NAME, n_train, n_test, options, force=force)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code: 0, or 2 for wrong input."""
+    parser = argparse.ArgumentParser(prog=f"python -m dataset_conversion.{DATASET_NAME}", description=__doc__)
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="nnU-Net's raw folder (default: $nnUNet_raw)")
+    parser.add_argument("--cases", type=int, default=20, help="training cases (default: 20)")
+    parser.add_argument("--test-cases", type=int, default=5, help="held-out cases with truth (default: 5)")
+    parser.add_argument("--channels", type=int, choices=(1, 2), default=1, help="1: CT; 2: CT and PET (default: 1)")
+    parser.add_argument("--regions", action="store_true", help="label whole tumour and core as regions")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, another data set (default: 0)")
+    parser.add_argument("--force", action="store_true", help="replace an existing data set")
+    args = parser.parse_args(arguments)
+    try:
+        options = PhantomOptions(seed=args.seed, channels=args.channels, regions=args.regions)
+        folder = convert(args.output, args.cases, args.test_cases, options, force=args.force)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.cases} training and {args.test_cases} held-out cases in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The ``msam`` command, a module for each sub-command."""

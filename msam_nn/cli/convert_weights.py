@@ -1,0 +1,141 @@
+"""``msam convert-weights``: released SAM-Med3D or M-SAM weights, made to fit a data set's plans."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from msam_nn import __version__
+from msam_nn.errors import UserError
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Register ``msam convert-weights``."""
+    parser = subparsers.add_parser(
+        "convert-weights",
+        help="make released weights fit a data set, for nnUNetv2_train -pretrained_weights",
+        description="Write SAM-Med3D's or M-SAM's released weights as a file for nnUNetv2_train -pretrained_weights, "
+        "with the classes and input channels of a planned data set.",
+    )
+    parser.add_argument("source", type=Path, help="the released file, e.g. sam_med3d_turbo.pth")
+    parser.add_argument("-d", "--dataset", required=True, help="number or name of the data set")
+    parser.add_argument("-p", "--plans", default="MSAMPretrainedPlans", help="default: %(default)s")
+    parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write, e.g. init.pth")
+    parser.add_argument("--seed", type=int, default=0, help="for the weights that are new (default: %(default)s)")
+    parser.add_argument("--force", action="store_true", help="replace an existing output file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print what was loaded and what is new."""
+    from msam_nn.cli.inspect import describe
+    from msam_nn.cli.weight_files import write_weight_file
+
+    if args.output.exists() and not args.force:
+        raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
+    dataset = find_dataset(args.dataset)
+    plans = read_json(dataset / f"{args.plans}.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
+    dataset_json = read_json(dataset / "dataset.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
+    content = convert(args.source, plans, args.configuration, dataset_json, seed=args.seed)
+    write_weight_file(content, args.output, force=args.force)
+    print(f"{args.output}\n{describe(content)}")
+    print(
+        f"\nTrain with: nnUNetv2_train {dataset.name} {args.configuration} FOLD -tr MSAMTrainer -p {args.plans} "
+        f"-pretrained_weights {args.output}"
+    )
+    return 0
+
+
+def convert(
+    source: Path, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], *, seed: int = 0
+) -> dict[str, Any]:
+    """A network for the plans with the released weights in it, as nnU-Net's ``load_pretrained_weights`` reads it.
+
+    Arguments:
+        source: a SAM-Med3D or M-SAM file.
+        plans, dataset_json: nnU-Net's; ``plans`` may be changed.
+        seed: for LoRA, adapter and whatever else the file does not have.
+
+    Returns:
+        ``network_weights`` (a state dict) and the provenance under ``msam_nn``.
+
+    Raises:
+        UserError: if the file is of another kind or the plans are for another network.
+    """
+    import torch
+    from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, released_state_dict, sha256
+    from msam_nn.networks.checkpoints import CheckpointError, load_reference_checkpoint
+    from msam_nn.trainers.architecture import adopt_plans
+    from msam_nn.trainers.msam_trainer import MSAMTrainer
+
+    released = released_state_dict(read_weight_file(source))
+    adopt_plans(plans, configuration, dataset_json)
+    manager = PlansManager(plans)
+    resolved = manager.get_configuration(configuration)
+    channels = determine_num_input_channels(manager, resolved, dataset_json)
+    outputs = manager.get_label_manager(dataset_json).num_segmentation_heads
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = MSAMTrainer.build_network_architecture(manager, resolved, channels, outputs)
+    try:
+        report = load_reference_checkpoint(network, released)
+    except CheckpointError as error:
+        hint = "" if network.config.lora_rank else f" {manager.plans_name} may not be plans of MSAMPretrainedPlanner."
+        raise UserError(f"{source}: {error}{hint}") from error
+    provenance = {
+        "source": source.name,
+        "sha256": sha256(source),
+        "kind": report.kind,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "msam_nn_version": __version__,
+        "dataset": manager.dataset_name,
+        "plans": manager.plans_name,
+        "configuration": configuration,
+        "channels": channels,
+        "outputs": outputs,
+        "seed": seed,
+        "loaded": report.loaded,
+        "adapted": report.adapted,
+        "new": report.new,
+    }
+    return {"network_weights": network.state_dict(), PROVENANCE: provenance}
+
+
+def find_dataset(name_or_id: str) -> Path:
+    """The folder of a data set in ``nnUNet_preprocessed``.
+
+    Raises:
+        UserError: if the variable is not set, or no data set or several fit.
+    """
+    root = os.environ.get("nnUNet_preprocessed")
+    if not root:
+        raise UserError("nnUNet_preprocessed is not set: export nnUNet_preprocessed=/your/nnUNet_preprocessed")
+    pattern = f"Dataset{int(name_or_id):03d}_*" if name_or_id.isdigit() else name_or_id
+    found = sorted(folder for folder in Path(root).glob(pattern) if folder.is_dir())
+    if len(found) != 1:
+        raise UserError(
+            f"{root} has {len(found) or 'no'} data set{'s' if len(found) > 1 else ''} {pattern}: give the number or "
+            f"the name of one that nnUNetv2_plan_and_preprocess has planned."
+        )
+    return found[0]
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """Read a JSON file of nnU-Net's.
+
+    Raises:
+        UserError: if it is not there, ending in ``mend``, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}. {mend}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not readable JSON: {error}") from error

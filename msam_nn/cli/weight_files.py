@@ -1,0 +1,92 @@
+"""Reading and writing weight files: without running what is inside, and never half a file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msam_nn.errors import UserError
+
+PROVENANCE = "msam_nn"
+"""Key of a weight file under which msam_nn says where the weights come from."""
+
+HARMLESS = [
+    argparse.Namespace,
+    *(
+        (value.__reduce__()[0], f"numpy.{core}.multiarray.{name}")
+        for value, name in ((np.float64(0), "scalar"), (np.zeros(0), "_reconstruct"))
+        for core in ("_core", "core")
+    ),
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")),
+]
+"""What checkpoints hold besides tensors and plain values: losses as numpy numbers (nnU-Net, SAM-Med3D), and the
+arguments of the training command (SAM-Med3D)."""
+
+
+def read_weight_file(path: Path) -> dict:
+    """Read a PyTorch file of tensors, plain values and :data:`HARMLESS` ones; anything else is refused, not run.
+
+    Raises:
+        UserError: if there is no such file, or it holds other things.
+    """
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a PyTorch file of tensors and plain values alone, so it is not opened: {reason}"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary with weights.")
+    return dict(content)
+
+
+def write_weight_file(content: dict, path: Path, *, force: bool = False) -> None:
+    """Write beside ``path`` and rename.
+
+    Raises:
+        UserError: if ``path`` exists and ``force`` is off, or it cannot be written.
+    """
+    if path.exists() and not force:
+        raise UserError(f"{path} exists: choose another name, or add --force to replace it.")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} could not be written: {str(error).splitlines()[0]}") from error
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def released_state_dict(content: Mapping) -> dict[str, Tensor]:
+    """The tensors of a released file, which keeps them under ``model_state_dict``, or is a state dict itself."""
+    keys = ("model_state_dict", "state_dict")
+    weights = next((content[key] for key in keys if isinstance(content.get(key), Mapping)), content)
+    return {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+
+
+def count_parameters(weights: Mapping[str, Tensor]) -> int:
+    """Numbers in a network's state dict, without the positional encoding's fixed matrix."""
+    return sum(tensor.numel() for name, tensor in weights.items() if not name.endswith("gaussian_matrix"))

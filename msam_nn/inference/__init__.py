@@ -1,0 +1,5 @@
+"""Prediction with prompts, on nnU-Net's predictor."""
+
+from msam_nn.inference.prompted import PromptedPredictor
+
+__all__ = ["PromptedPredictor"]

@@ -1,0 +1,61 @@
+"""Puts msam_nn's names into nnU-Net's look-ups, without a change to nnU-Net and without environment variables.
+
+``msam_nn.pth`` calls :func:`activate` at every interpreter start, in spawned workers too. Therefore this module imports
+nothing but what Python has loaded by then; the rest waits until nnU-Net's look-up module is imported.
+"""
+
+import os
+import sys
+
+DISABLE_VARIABLE = "MSAM_NN_DISABLE_HOOK"
+LOOKUP_MODULE = "nnunetv2.utilities.find_class_by_name"
+LOOKUP_FUNCTION = "recursive_find_python_class"
+
+
+class LookupFinder:
+    """Meta path finder that leaves nnU-Net's look-up module to the other finders and extends it once it has run."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != LOOKUP_MODULE:
+            return None
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not LookupFinder)
+        spec = next(filter(None, specs), None)
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_extend(module):
+            execute(module)
+            extend(module)
+
+        spec.loader.exec_module = execute_and_extend
+        return spec
+
+
+def activate() -> None:
+    """Extend nnU-Net's look-up, at once where it is loaded already, otherwise when it is imported.
+
+    ``MSAM_NN_DISABLE_HOOK=1`` in the environment turns this into a no-op.
+    """
+    if os.environ.get(DISABLE_VARIABLE, "0") not in ("", "0") or is_active():
+        return
+    sys.meta_path.insert(0, LookupFinder)
+    if LOOKUP_MODULE in sys.modules:
+        extend(sys.modules[LOOKUP_MODULE])
+
+
+def is_active() -> bool:
+    """Whether :func:`activate` ran in this process."""
+    return LookupFinder in sys.meta_path
+
+
+def extend(module) -> None:
+    """Replace the look-up function in ``module`` and wherever it was imported to by name."""
+    from msam_nn.nnunet_lookup import extended
+
+    original = getattr(module, LOOKUP_FUNCTION, None)
+    replacement = extended(original)
+    for holder in list(sys.modules.values()):
+        if original is not None and getattr(holder, "__dict__", {}).get(LOOKUP_FUNCTION) is original:
+            setattr(holder, LOOKUP_FUNCTION, replacement)

@@ -1,0 +1,1 @@
+"""Self-configuration: planners, network design and normalisation schemes for nnU-Net."""

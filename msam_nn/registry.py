@@ -1,0 +1,73 @@
+"""The names nnU-Net can ask for, and where their classes live.
+
+To add a class, add its name here. Nothing is imported before the name is asked for.
+"""
+
+from importlib import import_module
+from typing import NamedTuple
+
+
+class Lookup(NamedTuple):
+    """One of nnU-Net's searches by name.
+
+    Arguments:
+        what: what nnU-Net looks for there, in words and with its article.
+        classes: class name to ``module:attribute``.
+    """
+
+    what: str
+    classes: dict[str, str]
+
+
+def _classes(module: str, *names: str) -> dict[str, str]:
+    return {name: f"{module}:{name}" for name in names}
+
+
+PLANNERS = {
+    **_classes("msam_nn.preprocessing.planners", "MSAMPlanner"),
+    **_classes("msam_nn.preprocessing.pretrained_planner", "MSAMPretrainedPlanner"),
+}
+
+PREPROCESSORS = _classes("msam_nn.preprocessing.pretrained_preprocessor", "SAMMed3DPreprocessor")
+
+NORMALIZATIONS = _classes("msam_nn.preprocessing.normalization", "SAMMed3DNormalization", "SAMMed3DCTNormalization")
+
+TRAINERS = {
+    **_classes("msam_nn.trainers.msam_trainer", "MSAMTrainer"),
+    **_classes(
+        "msam_nn.trainers.variants",
+        "MSAMTrainer_1epoch",
+        "MSAMTrainer_5epochs",
+        "MSAMTrainer_20epochs",
+        "MSAMTrainer_50epochs",
+        "MSAMTrainer_100epochs",
+        "MSAMTrainer_250epochs",
+        "MSAMFullFinetuneTrainer",
+    ),
+    **_classes(
+        "msam_nn.trainers.time_budget",
+        "MSAMTrainer_1minute",
+        "MSAMTrainer_3minutes",
+        "MSAMTrainer_10minutes",
+        "nnUNetTrainer_1minute",
+        "nnUNetTrainer_3minutes",
+        "nnUNetTrainer_10minutes",
+    ),
+    **_classes("msam_nn.trainers.paper_trainer", "MSAMPaperTrainer"),
+}
+
+TRAINER_FOLDER = "training/nnUNetTrainer"
+
+LOOKUPS = {
+    "experiment_planning": Lookup("an experiment planner", PLANNERS),
+    "preprocessing": Lookup("a preprocessor", PREPROCESSORS),
+    "preprocessing/normalization": Lookup("a normalization scheme", NORMALIZATIONS),
+    TRAINER_FOLDER: Lookup("a trainer", TRAINERS),
+}
+"""nnU-Net's searches, by the folder inside ``nnunetv2`` that each one walks."""
+
+
+def load(target: str) -> type:
+    """Import the class behind ``module:attribute``."""
+    module, attribute = target.split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,70 @@
+"""From nnU-Net's plans to an M-SAM architecture, whichever planner wrote them."""
+
+from __future__ import annotations
+
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
+from msam_nn.errors import UnsupportedError, UserError
+from msam_nn.networks import BUILDER, MSAMConfig
+from msam_nn.preprocessing.architecture import design_architecture
+
+
+def adopt_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
+    """Make ``plans`` describe an M-SAM network for ``configuration``, in place.
+
+    Plans of an M-SAM planner only get their ``background`` flag checked against the data set (plans can be moved
+    between data sets). In plans of any other planner the U-Net is replaced by an architecture derived from their patch
+    size, spacing and number of cases. nnU-Net copies the plans to the results, so prediction sees the same network.
+
+    Raises:
+        UnsupportedError: for 2D configurations.
+        UserError: if the configuration is missing or the plans' architecture is not usable.
+    """
+    if configuration not in plans["configurations"]:
+        raise UserError(
+            f"The plans {plans['plans_name']} have no configuration {configuration}, only "
+            f"{', '.join(plans['configurations'])}."
+        )
+    manager = PlansManager(plans)
+    resolved = manager.get_configuration(configuration)
+    if len(resolved.patch_size) != 3:
+        raise UnsupportedError(
+            f"M-SAM networks are 3D and the configuration {configuration} is 2D: use 3d_fullres (or 3d_lowres)."
+        )
+    label_manager = manager.get_label_manager(dataset_json)
+    architecture = dict(resolved.configuration["architecture"])
+    if architecture["network_class_name"] != BUILDER:
+        design = design_architecture(resolved.patch_size, resolved.spacing, n_cases=dataset_json["numTraining"])
+        architecture = design.to_plans(background=not label_manager.has_regions)
+    elif list(architecture["arch_kwargs"].get("patch_size", ())) != list(resolved.patch_size):
+        raise UserError(
+            f"The configuration {configuration} of {plans['plans_name']} has patch_size {list(resolved.patch_size)} but "
+            f"its architecture is for {architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
+        )
+    kwargs = {**architecture["arch_kwargs"], "background": not label_manager.has_regions}
+    try:
+        MSAMConfig.from_arch_kwargs(1, label_manager.num_segmentation_heads, kwargs)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{plans['plans_name']}, configuration {configuration}: {error}") from error
+    plans["configurations"][configuration]["architecture"] = {**architecture, "arch_kwargs": kwargs}
+
+
+def network_config(
+    configuration_manager: ConfigurationManager, num_input_channels: int, num_output_channels: int
+) -> MSAMConfig:
+    """The network configuration that adopted plans hold.
+
+    Raises:
+        UserError: for plans that describe another network, or that another version wrote.
+    """
+    if configuration_manager.network_arch_class_name != BUILDER:
+        raise UserError(
+            f"These plans describe {configuration_manager.network_arch_class_name}, not an M-SAM network: they were not "
+            f"written by an M-SAM planner or trainer."
+        )
+    try:
+        return MSAMConfig.from_arch_kwargs(
+            num_input_channels, num_output_channels, configuration_manager.network_arch_init_kwargs
+        )
+    except (ValueError, TypeError) as error:
+        raise UserError(f"The plans do not describe a usable M-SAM network: {error}") from error

@@ -1,0 +1,46 @@
+"""Metadata of msam_nn, and the one file an install adds beside the packages: ``msam_nn.pth``."""
+
+from runpy import run_path
+
+from setuptools import Distribution, find_packages, setup
+
+DEPENDENCIES = [
+    "nnunetv2>=2.8.1,<2.9",
+    "torch>=2.6,!=2.9.*",
+    "acvl-utils",
+    "batchgenerators",
+    "blosc2",
+    "connected-components-3d",
+    "matplotlib",
+    "numpy",
+    "packaging",
+    "pandas",
+    "scipy",
+    "SimpleITK",
+    "tqdm",
+]
+
+
+class DistributionWithData(Distribution):
+    """setuptools' editable build asks for ``has_data``; without it an editable install leaves data files out."""
+
+    def has_data(self) -> bool:
+        return self.has_data_files()
+
+
+setup(
+    name="msam_nn",
+    version=run_path("msam_nn/__init__.py")["__version__"],
+    description="M-SAM, a promptable 3D segmentation network, as a plug-in for nnU-Net v2",
+    license="Apache-2.0",
+    license_files=["LICENSE", "NOTICE"],
+    python_requires=">=3.10",
+    install_requires=DEPENDENCIES,
+    extras_require={"test": ["pytest>=8", "ruff>=0.9"]},
+    packages=find_packages(include=["msam_nn", "msam_nn.*", "dataset_conversion", "dataset_conversion.*"]),
+    entry_points={"console_scripts": ["msam = msam_nn.cli.main:main"]},
+    # A wheel keeps data files in <name>.data/data. Two folders up is the wheel's root, which lands in site-packages
+    # for every Python version, where `relpath(purelib, data)` would tie the wheel to the version that built it.
+    data_files=[("../..", ["msam_nn.pth"])],
+    distclass=DistributionWithData,
+)

@@ -1,0 +1,103 @@
+"""``msam doctor`` and the ``msam`` command around it."""
+
+import pytest
+
+from msam_nn import __version__
+from msam_nn.cli import doctor, main
+from msam_nn.errors import UserError
+from msam_nn.registry import LOOKUPS
+
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    for variable in FOLDERS:
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    return tmp_path
+
+
+def test_complete_installation_has_status_0(folders, capsys):
+    status = main.main(["doctor"])
+    printed = capsys.readouterr().out
+    assert status == 0, printed
+    assert "Nothing is missing." in printed
+    assert "!!" not in printed
+    for lookup in LOOKUPS.values():
+        for name, target in lookup.classes.items():
+            line = next(line for line in printed.splitlines() if name in line.split())
+            assert line.endswith(f"{target.split(':')[0]}, by hook")
+
+
+def test_findings_stand_in_one_column(folders, capsys):
+    main.main(["doctor"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ok")]
+    column = max(len(line[6:].split()[0]) for line in lines) + 8
+    assert all(line[column - 2 : column] == "  " and line[column] != " " for line in lines)
+
+
+def test_missing_folder_has_status_1_and_the_command_that_mends_it(folders, monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw")
+    (folders / "nnUNet_results").rmdir()
+    assert main.main(["doctor"]) == 1
+    mends = capsys.readouterr().out.split("To mend:")[1]
+    assert "export nnUNet_raw=" in mends
+    assert f"mkdir -p {folders / 'nnUNet_results'}" in mends
+    assert "nnUNet_preprocessed" not in mends
+
+
+def test_folder_that_may_not_be_written_is_named(folders, monkeypatch):
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: mode != doctor.os.W_OK)
+    findings = {check.name: check for check in doctor.check_folders()}
+    assert not findings["nnUNet_raw"].mend
+    assert "write to" in findings["nnUNet_results"].mend
+
+
+def test_switched_off_hook_is_told(monkeypatch):
+    monkeypatch.setattr(doctor.nnunet_hook, "is_active", lambda: False)
+    monkeypatch.setenv("MSAM_NN_DISABLE_HOOK", "1")
+    assert "switched off" in doctor.check_hook().finding
+    monkeypatch.delenv("MSAM_NN_DISABLE_HOOK")
+    assert "msam_nn.pth" in doctor.check_hook().mend
+
+
+def test_name_that_does_not_resolve_is_told(monkeypatch):
+    monkeypatch.setattr(doctor, "_ask_nnunet", lambda place, name: None)
+    checks = list(doctor.check_lookup("experiment_planning"))
+    assert checks
+    assert all("not at all (nnU-Net finds nothing)" in check.finding and check.mend for check in checks)
+
+
+def test_package_outside_our_range_is_told(monkeypatch):
+    monkeypatch.setattr(doctor, "requires", lambda name: ["torch>=99", "no-such-package", "numpy; extra == 'x'"])
+    checks = {check.name: check for check in doctor.check_packages()}
+    assert 'pip install "torch>=99"' in checks["torch"].mend
+    assert checks["no-such-package"].finding.startswith("not installed")
+    assert "numpy" not in checks
+
+
+def test_broken_torchvision_is_no_fault(monkeypatch):
+    def fail(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(doctor, "import_module", fail)
+    check = doctor.check_torchvision()
+    assert "operator torchvision::nms does not exist" in check.finding
+    assert not check.mend
+
+
+def test_user_error_is_one_sentence_and_status_2(monkeypatch, capsys):
+    def fail(args):
+        raise UserError("There is no such file.")
+
+    monkeypatch.setattr(doctor, "run", fail)
+    assert main.main(["doctor"]) == 2
+    assert capsys.readouterr().err == "msam doctor: There is no such file.\n"
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"msam_nn {__version__}\n"

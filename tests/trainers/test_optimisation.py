@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
+
+TINY = dict(
+    patch_size=(8, 8, 8),
+    token_size=(4, 4, 4),
+    embed_dim=24,
+    depth=1,
+    num_heads=2,
+    decoder_dim=24,
+    decoder_heads=2,
+    decoder_mlp_dim=24,
+    adapter_heads=2,
+)
+
+
+def names(model, parameters):
+    ids = {id(p) for p in parameters}
+    return {name for name, p in model.named_parameters() if id(p) in ids}
+
+
+def test_only_matrices_decay():
+    model = MSAM(MSAMConfig(1, 1, **TINY))
+    decay, keep = (group["params"] for group in parameter_groups(model, 0.1))
+    decayed, kept = names(model, decay), names(model, keep)
+    assert "image_encoder.blocks.0.attn.qkv.weight" in decayed
+    assert "image_encoder.patch_embed.proj.weight" in decayed
+    for name in (
+        "image_encoder.pos_embed",
+        "image_encoder.blocks.0.attn.rel_pos_d",
+        "image_encoder.blocks.0.norm1.weight",
+        "image_encoder.blocks.0.attn.qkv.bias",
+        "mask_decoder.mask_tokens.weight",
+        "class_embedding",
+    ):
+        assert name in kept
+    assert decayed | kept == {name for name, _ in model.named_parameters()}
+
+
+def test_frozen_parameters_are_in_no_group():
+    model = MSAM(MSAMConfig(1, 1, lora_rank=2, **TINY))
+    listed = {name for group in parameter_groups(model, 0.1) for name in names(model, group["params"])}
+    assert "image_encoder.blocks.0.attn.qkv.lora_a_q.weight" in listed
+    assert "image_encoder.blocks.0.attn.qkv.weight" not in listed
+
+
+@pytest.mark.parametrize(("epoch", "factor"), [(0, 1), (119, 1), (120, 0.1), (179, 0.1), (180, 0.01), (199, 0.01)])
+def test_learning_rate_drops_where_the_paper_drops_it(epoch, factor):
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=8e-4)
+    scheduler = StepLRScheduler(optimizer, 8e-4, 200)
+    scheduler.step(epoch)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(8e-4 * factor)
+    assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
