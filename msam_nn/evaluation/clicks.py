@@ -106,7 +106,7 @@ def _click_once(
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice per number of clicks: over cases per label, then the mean of the labels, as nnU-Net's foreground mean."""
+    """Mean Dice per number of clicks: over cases per label, then over labels, as nnU-Net's foreground mean."""
     by_label = scores.groupby(["clicks", "label"], sort=False)["dice"].mean().unstack("label")
     by_label.insert(0, "foreground", by_label.mean(axis=1))
     return by_label

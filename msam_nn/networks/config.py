@@ -80,7 +80,7 @@ class MSAMConfig:
             raise ValueError(
                 f"M-SAM networks are 3D: patch_size {self.patch_size} and token_size {self.token_size} need three axes."
             )
-        if any(p < 1 or t < 1 or p % t for p, t in zip(self.patch_size, self.token_size)):
+        if any(p < 1 or t < 1 or p % t for p, t in zip(self.patch_size, self.token_size, strict=True)):
             raise ValueError(
                 f"patch_size {self.patch_size} is not a multiple of the ViT patch token_size {self.token_size}: "
                 f"change one of them in the plans' configuration (the nearest fitting patch_size is {self._fitting()})."
@@ -110,12 +110,12 @@ class MSAMConfig:
             raise ValueError(f"n_auto_stages must be at least 1, got {self.n_auto_stages}.")
 
     def _fitting(self) -> tuple[int, ...]:
-        return tuple(max(1, round(p / t)) * t for p, t in zip(self.patch_size, self.token_size))
+        return tuple(max(1, round(p / t)) * t for p, t in zip(self.patch_size, self.token_size, strict=True))
 
     @property
     def grid_size(self) -> Triple:
         """Tokens per axis."""
-        return tuple(p // t for p, t in zip(self.patch_size, self.token_size))
+        return tuple(p // t for p, t in zip(self.patch_size, self.token_size, strict=True))
 
     @property
     def n_tokens(self) -> int:
@@ -159,7 +159,7 @@ class MSAMConfig:
         )
 
     def to_arch_kwargs(self) -> dict[str, Any]:
-        """The JSON-ready ``arch_kwargs`` of nnU-Net's plans: everything but channels and classes, which nnU-Net adds."""
+        """The JSON-ready ``arch_kwargs`` of the plans: everything but channels and classes, which nnU-Net adds."""
         kwargs = asdict(self)
         del kwargs["in_channels"], kwargs["num_classes"]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in kwargs.items()}

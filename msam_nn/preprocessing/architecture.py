@@ -101,7 +101,7 @@ def choose_patch(
         if enough:
             break
     notes = (
-        f"tokens of {tokens} voxels: the finest with which {budget} tokens ({memory_gb:g} GB) cover enough of the image",
+        f"tokens of {tokens} voxels: the finest with which {budget} tokens ({memory_gb:g} GB) see enough of the image",
         f"patch {patch}: {coverage:.0%} of the median image {tuple(round(s) for s in median_shape)}",
     )
     return patch, tokens, notes

@@ -53,10 +53,11 @@ def count_per_row(mask: Tensor) -> Tensor:
     words, rest = divmod(mask.shape[-1], 8)
     if rest:
         return mask.sum(-1)
-    # A fresh tensor, since a view of other storage may not start at a multiple of eight bytes.
-    mask = mask.clone(memory_format=torch.contiguous_format)
+    flat = mask.contiguous().view(-1)
+    if flat.storage_offset() % 8:
+        flat = flat.clone()
     group = max(size for size in range(1, 256) if words % size == 0)
-    sums = mask.view(torch.uint8).view(torch.int64).unflatten(-1, (-1, group)).sum(-1)
+    sums = flat.view(torch.uint8).view(torch.int64).view(*mask.shape[:-1], -1, group).sum(-1)
     return sums.view(torch.uint8).sum(-1)
 
 

@@ -38,8 +38,8 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
         architecture = design.to_plans(background=not label_manager.has_regions)
     elif list(architecture["arch_kwargs"].get("patch_size", ())) != list(resolved.patch_size):
         raise UserError(
-            f"The configuration {configuration} of {plans['plans_name']} has patch_size {list(resolved.patch_size)} but "
-            f"its architecture is for {architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
+            f"The configuration {configuration} of {plans['plans_name']} has patch_size {list(resolved.patch_size)} "
+            f"but its architecture is for {architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
         )
     kwargs = {**architecture["arch_kwargs"], "background": not label_manager.has_regions}
     try:
@@ -59,8 +59,8 @@ def network_config(
     """
     if configuration_manager.network_arch_class_name != BUILDER:
         raise UserError(
-            f"These plans describe {configuration_manager.network_arch_class_name}, not an M-SAM network: they were not "
-            f"written by an M-SAM planner or trainer."
+            f"These plans describe {configuration_manager.network_arch_class_name}, not an M-SAM network: they were "
+            f"not written by an M-SAM planner or trainer."
         )
     try:
         return MSAMConfig.from_arch_kwargs(

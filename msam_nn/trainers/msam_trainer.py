@@ -137,8 +137,9 @@ class MSAMTrainer(nnUNetTrainer):
         try:
             return super().do_split()
         except ValueError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
             raise UserError(
-                f"{self.plans_manager.dataset_name} cannot be split into folds ({str(error).splitlines()[0].rstrip('.')}): "
+                f"{self.plans_manager.dataset_name} cannot be split into folds ({reason}): "
                 f"with fewer than 5 cases train fold 'all', or write a splits_final.json."
             ) from error
 
@@ -224,8 +225,9 @@ class MSAMTrainer(nnUNetTrainer):
         try:
             super().load_checkpoint(filename_or_checkpoint)
         except (RuntimeError, ValueError) as error:
+            name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
+            reason = str(error).splitlines()[-1].strip()
             raise UserError(
-                f"{filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else 'The checkpoint'} does not fit "
-                f"the plans {self.plans_manager.plans_name}, {self.configuration_name}: {str(error).splitlines()[-1].strip()} "
+                f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
                 f"Was the data set planned again after that training? Train again, or restore the plans it used."
             ) from error

@@ -14,12 +14,22 @@ class _BudgetSpent(Exception):
     """Ends the epoch loop."""
 
 
+class _ScheduledByBudget:
+    """A learning-rate scheduler that is asked for an epoch and answers for the share of the budget that is spent."""
+
+    def __init__(self, scheduler, trainer: TimeBudgetMixin) -> None:
+        self.scheduler, self.trainer = scheduler, trainer
+
+    def step(self, epoch: int) -> None:
+        self.scheduler.step(self.trainer.budget_fraction * self.trainer.num_epochs)
+
+
 class TimeBudgetMixin:
     """Train for :attr:`budget_minutes` of wall-clock time instead of a number of epochs.
 
     Epochs have :attr:`num_iterations_per_epoch` = 25 iterations; the learning rate follows the schedule by the share of
     the budget that is spent. The clock starts with the first epoch; checkpoints and online validation count, the final
-    validation does not. A training continued with ``--c`` starts a new budget.
+    validation does not; an unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget.
     """
 
     budget_minutes: float
@@ -52,17 +62,19 @@ class TimeBudgetMixin:
             self.print_to_log_file(f"{self.budget_minutes} minutes are over after {self.current_epoch} epochs")
             self.on_train_end()
 
+    def configure_optimizers(self):
+        optimizer, scheduler = super().configure_optimizers()
+        return optimizer, _ScheduledByBudget(scheduler, self)
+
     def on_train_epoch_start(self) -> None:
         if self.training_began is None:
             self.training_began = monotonic()
         super().on_train_epoch_start()
-        self.lr_scheduler.step(self.budget_fraction * self.num_epochs)
-        self.logger.log("lrs", self.optimizer.param_groups[0]["lr"], self.current_epoch)
 
-    def on_epoch_end(self) -> None:
-        super().on_epoch_end()
+    def train_step(self, batch: dict) -> dict:
         if monotonic() - self.training_began >= 60 * self.budget_minutes:
             raise _BudgetSpent
+        return super().train_step(batch)
 
 
 class MSAMTrainer_1minute(TimeBudgetMixin, MSAMTrainer):
