@@ -1,5 +1,6 @@
 """Metadata of msam_nn, and the one file an install adds beside the packages: ``msam_nn.pth``."""
 
+from pathlib import Path
 from runpy import run_path
 
 from setuptools import Distribution, find_packages, setup
@@ -32,6 +33,8 @@ setup(
     name="msam_nn",
     version=run_path("msam_nn/__init__.py")["__version__"],
     description="M-SAM, a promptable 3D segmentation network, as a plug-in for nnU-Net v2",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",

@@ -27,9 +27,9 @@ class _ScheduledByBudget:
 class TimeBudgetMixin:
     """Train for :attr:`budget_minutes` of wall-clock time instead of a number of epochs.
 
-    Epochs have :attr:`num_iterations_per_epoch` = 25 iterations; the learning rate follows the schedule by the share of
-    the budget that is spent. The clock starts with the first epoch; checkpoints and online validation count, the final
-    validation does not; an unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget.
+    Epochs have 25 iterations; the learning rate follows the schedule by the share of the budget that is spent. The
+    clock starts with the first epoch; checkpoints and online validation count, the final validation does not. An
+    unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget.
     """
 
     budget_minutes: float

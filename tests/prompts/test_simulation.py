@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from msam_nn.prompts import centre_of_largest_error, click_of_largest_error, sample_error_clicks
+from msam_nn.prompts.simulation import count_per_row
 
 
 def test_click_falls_uniformly_on_the_error_region_and_nowhere_else():
@@ -95,3 +96,10 @@ def test_click_of_largest_error_chooses_the_larger_kind(missed, included, expect
     target[:missed, :missed, :missed] = True
     prediction[:included, :included, 10 : 10 + included] = True
     assert click_of_largest_error(prediction, target) == expected
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 64), (3, 5, 7), (1, 1, 2056)])
+def test_fast_counting_counts(shape):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(2)) > 0.3
+    for rows in (mask, torch.ones_like(mask), mask[..., 1:]):
+        assert torch.equal(count_per_row(rows), rows.sum(-1))

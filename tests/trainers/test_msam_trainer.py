@@ -200,7 +200,10 @@ def test_variants_differ_in_what_their_name_says(make_trainer):
     paper = make_trainer(MSAMPaperTrainer)
     assert (paper.num_epochs, paper.n_stages, paper.initial_lr, paper.weight_decay) == (200, 10, 8e-4, 0.1)
     assert set(paper.draw_first_click(50).tolist()) == {0}
-    names = [type(t).__name__ for t in paper.get_training_transforms((16, 32, 32), (-0.5, 0.5), None, (0, 1, 2), False).transforms]
+    names = [
+        type(t).__name__
+        for t in paper.get_training_transforms((16, 32, 32), (-0.5, 0.5), None, (0, 1, 2), False).transforms
+    ]
     assert names == ["SpatialTransform", "MirrorTransform", "RemoveLabelTransform"]
 
 
@@ -227,5 +230,3 @@ def test_ddp_synchronises_gradients_through_the_loop(phantom_plans, results):
     gradients = [torch.load(results / f"gradient_{rank}.pth") for rank in (0, 1)]
     assert gradients[0].abs().sum() > 0
     assert torch.equal(*gradients)
-
-
