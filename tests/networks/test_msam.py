@@ -214,11 +214,13 @@ def test_autocast_bfloat16():
     model = tiny_model()
     image, source = tiny_image(model), RecordingSource(clicks_of(model))
     expected = model(image, source, 1)[0].detach()
-    with torch.autocast("cpu", torch.bfloat16):
-        stages = model(image, source, 3)
-        loss = sum(stage.float().square().mean() for stage in stages)
+    # Without oneDNN, whose bfloat16 weight gradient of a plain Conv3d now and then holds nan in PyTorch 2.13.
+    with torch.backends.mkldnn.flags(enabled=False):
+        with torch.autocast("cpu", torch.bfloat16):
+            stages = model(image, source, 3)
+            loss = sum(stage.float().square().mean() for stage in stages)
+        loss.backward()
     assert relative_error(stages[0].float(), expected) <= 0.1
-    loss.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 

@@ -1,15 +1,14 @@
 import copy
-import os
+import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch.nn.parallel import DistributedDataParallel
 
 from msam_nn.errors import UserError
-from msam_nn.prompts import SimulatedClicks
 from msam_nn.trainers.msam_trainer import MSAMTrainer
 from msam_nn.trainers.paper_trainer import MSAMPaperTrainer
 from msam_nn.trainers.variants import MSAMTrainer_5epochs
@@ -207,26 +206,11 @@ def test_variants_differ_in_what_their_name_says(make_trainer):
     assert names == ["SpatialTransform", "MirrorTransform", "RemoveLabelTransform"]
 
 
-def _ddp_gradients(rank, plans, dataset_json, folder):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29511", nnUNet_results=folder)
-    torch.manual_seed(0)
-    trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, device=CPU)
-    trainer.initialize()
-    dist.init_process_group("gloo", rank=rank, world_size=2)
-    network = DistributedDataParallel(trainer.network)
-    target = label_batch(highest=2)[rank : rank + 1]
-    masks = torch.cat([target == 1, target == 2], dim=1)
-    for _ in range(2):
-        clicks = SimulatedClicks(masks, first_click=torch.tensor([2]), generator=torch.Generator().manual_seed(rank))
-        stages = network(batch_of(target)["data"][:1] + rank, clicks, 3)
-        sum(trainer.loss(logits, target) for logits in stages).backward()
-    gradient = trainer.network.class_embedding.grad
-    torch.save(gradient, os.path.join(folder, f"gradient_{rank}.pth"))
-    dist.destroy_process_group()
-
-
 def test_ddp_synchronises_gradients_through_the_loop(phantom_plans, results):
-    mp.spawn(_ddp_gradients, args=(*phantom_plans, str(results)), nprocs=2)
+    (results / "inputs.json").write_text(json.dumps(phantom_plans))
+    worker = Path(__file__).with_name("ddp_worker.py")
+    ranks = [subprocess.Popen([sys.executable, worker, str(rank), results]) for rank in (0, 1)]
+    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
     gradients = [torch.load(results / f"gradient_{rank}.pth") for rank in (0, 1)]
     assert gradients[0].abs().sum() > 0
     assert torch.equal(*gradients)
