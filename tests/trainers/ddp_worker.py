@@ -1,5 +1,6 @@
 """One rank of the DDP test: ``python ddp_worker.py RANK FOLDER``; writes the gradient it ends up with."""
 
+import faulthandler
 import json
 import os
 import sys
@@ -29,8 +30,10 @@ def main(rank: int, folder: Path) -> None:
         stages = network(torch.randn(1, 1, 16, 32, 32, generator=generator), clicks, 3)
         sum(trainer.loss(logits, target) for logits in stages).backward()
     torch.save(trainer.network.class_embedding.grad, folder / f"gradient_{rank}.pth")
-    dist.destroy_process_group()
+    dist.barrier()  # no rank leaves while the other still reads from it
 
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(200, exit=True)
     main(int(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # gloo's threads can hold up an orderly interpreter shutdown

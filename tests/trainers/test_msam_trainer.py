@@ -1,5 +1,6 @@
 import copy
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -209,7 +210,8 @@ def test_variants_differ_in_what_their_name_says(make_trainer):
 def test_ddp_synchronises_gradients_through_the_loop(phantom_plans, results):
     (results / "inputs.json").write_text(json.dumps(phantom_plans))
     worker = Path(__file__).with_name("ddp_worker.py")
-    ranks = [subprocess.Popen([sys.executable, worker, str(rank), results]) for rank in (0, 1)]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [subprocess.Popen([sys.executable, worker, str(rank), results], env=one_thread) for rank in (0, 1)]
     assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
     gradients = [torch.load(results / f"gradient_{rank}.pth") for rank in (0, 1)]
     assert gradients[0].abs().sum() > 0
