@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from msam_nn.evaluation.metrics import dice
+
 TRUTH_COLOUR = "#56B4E9"
 PREDICTION_COLOURS = ("#E69F00", "#CC79A7", "#F0E442")
 """Colours of Okabe and Ito, told apart with any kind of colour vision."""
@@ -59,13 +61,6 @@ class OverlayCase:
             raise ValueError(f"{self.name}: {len(self.predictions)} predictions, {len(PREDICTION_COLOURS)} colours.")
         if len(self.clicks) != len(self.click_labels):
             raise ValueError(f"{self.name}: {len(self.clicks)} clicks but {len(self.click_labels)} click labels.")
-
-
-def foreground_dice(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Dice of everything that is not background; nan if both label maps are empty."""
-    reference, predicted = truth > 0, prediction > 0
-    total = int(reference.sum()) + int(predicted.sum())
-    return 2 * int((reference & predicted).sum()) / total if total else float("nan")
 
 
 def chosen_slices(case: OverlayCase) -> tuple[int, int, int]:
@@ -134,7 +129,7 @@ def _title(case: OverlayCase) -> str:
 
 def _score(truth: np.ndarray, prediction: np.ndarray) -> str:
     if truth.any():
-        return f"Dice {foreground_dice(truth, prediction):.3f}"
+        return f"Dice {dice(prediction > 0, truth > 0):.3f}"
     found = int((prediction > 0).sum())
     return f"nothing to find, {f'{found} voxels' if found else 'nothing'} found"
 

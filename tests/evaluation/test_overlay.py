@@ -16,7 +16,6 @@ from msam_nn.evaluation.overlay import (
     OverlayCase,
     chosen_slices,
     draw_overlay,
-    foreground_dice,
     save_overlay,
 )
 
@@ -49,13 +48,6 @@ def outlines(axes):
             points[:, 1].max(),
         )
     return boxes
-
-
-def test_dice_by_hand():
-    truth, prediction = box((3, 7), (5, 9), (10, 20)), box((3, 7), (5, 9), (15, 20))
-    assert foreground_dice(truth, prediction) == pytest.approx(2 * 80 / (160 + 80))
-    assert foreground_dice(truth, 0 * truth) == 0
-    assert np.isnan(foreground_dice(0 * truth, 0 * truth))
 
 
 def test_slices_show_the_truth_else_the_prediction_else_the_middle(case):
