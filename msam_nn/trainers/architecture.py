@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from msam_nn.errors import UnsupportedError, UserError
@@ -9,12 +12,15 @@ from msam_nn.networks import BUILDER, MSAMConfig
 from msam_nn.preprocessing.architecture import design_architecture
 
 
-def adopt_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
+def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Mapping[str, Any] | None = None) -> None:
     """Make ``plans`` describe an M-SAM network for ``configuration``, in place.
 
     Plans of an M-SAM planner only get their ``background`` flag checked against the data set (plans can be moved
     between data sets). In plans of any other planner the U-Net is replaced by an architecture derived from their patch
     size, spacing and number of cases. nnU-Net copies the plans to the results, so prediction sees the same network.
+
+    Arguments:
+        changes: fields of :class:`~msam_nn.networks.MSAMConfig` in which a trainer's network differs from its plans'.
 
     Raises:
         UnsupportedError: for 2D configurations.
@@ -41,7 +47,7 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
             f"The configuration {configuration} of {plans['plans_name']} has patch_size {list(resolved.patch_size)} "
             f"but its architecture is for {architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
         )
-    kwargs = {**architecture["arch_kwargs"], "background": not label_manager.has_regions}
+    kwargs = {**architecture["arch_kwargs"], **(changes or {}), "background": not label_manager.has_regions}
     try:
         MSAMConfig.from_arch_kwargs(1, label_manager.num_segmentation_heads, kwargs)
     except (ValueError, TypeError) as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -36,6 +38,9 @@ class MSAMTrainer(nnUNetTrainer):
     p_clicks_from_nothing = 0.2
     n_click_stages = 3
     max_classes_per_step = 8
+    initial_learning_rate = 8e-4
+    architecture_changes: Mapping[str, Any] = {}
+    """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 
     def __init__(
         self,
@@ -47,9 +52,9 @@ class MSAMTrainer(nnUNetTrainer):
     ) -> None:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
-        adopt_plans(plans, configuration, dataset_json)
+        adopt_plans(plans, configuration, dataset_json, self.architecture_changes)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 8e-4
+        self.initial_lr = self.initial_learning_rate
         self.weight_decay = 0.1
         self.enable_deep_supervision = False
         self.click_generator = torch.Generator(device=self.device)

@@ -8,6 +8,7 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.sam_med3d_trainer import SAMMed3DTrainer
 
 
 class _BudgetSpent(Exception):
@@ -85,8 +86,28 @@ class MSAMTrainer_3minutes(TimeBudgetMixin, MSAMTrainer):
     budget_minutes = 3
 
 
+class MSAMTrainer_5minutes(TimeBudgetMixin, MSAMTrainer):
+    budget_minutes = 5
+
+
 class MSAMTrainer_10minutes(TimeBudgetMixin, MSAMTrainer):
     budget_minutes = 10
+
+
+class MSAMTrainer_20minutes(TimeBudgetMixin, MSAMTrainer):
+    budget_minutes = 20
+
+
+class SAMMed3DTrainer_1minute(TimeBudgetMixin, SAMMed3DTrainer):
+    budget_minutes = 1
+
+
+class SAMMed3DTrainer_10minutes(TimeBudgetMixin, SAMMed3DTrainer):
+    budget_minutes = 10
+
+
+class SAMMed3DTrainer_20minutes(TimeBudgetMixin, SAMMed3DTrainer):
+    budget_minutes = 20
 
 
 class nnUNetTrainer_1minute(TimeBudgetMixin, nnUNetTrainer):
@@ -99,3 +120,7 @@ class nnUNetTrainer_3minutes(TimeBudgetMixin, nnUNetTrainer):
 
 class nnUNetTrainer_10minutes(TimeBudgetMixin, nnUNetTrainer):
     budget_minutes = 10
+
+
+class nnUNetTrainer_20minutes(TimeBudgetMixin, nnUNetTrainer):
+    budget_minutes = 20

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from msam_nn.trainers.architecture import adopt_plans
 from msam_nn.trainers.msam_trainer import MSAMTrainer
 
 
@@ -34,6 +33,9 @@ MSAMTrainer_50epochs = _with_epochs(50)
 MSAMTrainer_100epochs = _with_epochs(100)
 MSAMTrainer_250epochs = _with_epochs(250)
 
+FULL_FINETUNING = {"lora_rank": 0, "freeze_encoder": False}
+"""The image encoder itself trains, and nothing is added to it."""
+
 
 class MSAMFullFinetuneTrainer(MSAMTrainer):
     """MSAMTrainer on pretrained plans with the image encoder trained too, and no LoRA.
@@ -42,15 +44,5 @@ class MSAMFullFinetuneTrainer(MSAMTrainer):
     rate that the released M-SAM code uses for pretrained parts.
     """
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008
-    ) -> None:
-        adopt_plans(plans, configuration, dataset_json)
-        plans["configurations"][configuration]["architecture"]["arch_kwargs"].update(lora_rank=0, freeze_encoder=False)
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = 8e-5
+    initial_learning_rate = 8e-5
+    architecture_changes = FULL_FINETUNING

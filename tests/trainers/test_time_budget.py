@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from msam_nn.registry import TRAINERS, load
 from msam_nn.trainers import time_budget
 from msam_nn.trainers.msam_trainer import MSAMTrainer
-from msam_nn.trainers.time_budget import MSAMTrainer_1minute, nnUNetTrainer_1minute
+from msam_nn.trainers.time_budget import MSAMTrainer_1minute
 
 
 @pytest.fixture
@@ -57,5 +58,11 @@ def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monk
     assert ended == [2] and len(steps) == 60
 
 
-def test_both_families_share_the_budget():
-    assert MSAMTrainer_1minute.budget_minutes == nnUNetTrainer_1minute.budget_minutes == 1
+def test_names_say_the_budget():
+    names = [name for name in TRAINERS if "minute" in name]
+    assert len(names) >= 12
+    for name in names:
+        base, budget = name.split("_")
+        trainer_class = load(TRAINERS[name])
+        assert f"{trainer_class.budget_minutes}minute" == budget.removesuffix("s")
+        assert base in [parent.__name__ for parent in trainer_class.__mro__]
