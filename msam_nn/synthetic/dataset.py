@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_j
 from tqdm import tqdm
 
 from msam_nn.errors import UserError
+from msam_nn.folders import new_folder
 from msam_nn.synthetic.anatomy import Triple
 from msam_nn.synthetic.phantom import PhantomOptions, generate_case
 
@@ -58,13 +57,9 @@ def write_dataset(
     options = options or PhantomOptions()
     if n_train < 1 or n_test < 0:
         raise UserError(f"At least 1 training and 0 held-out cases are needed, not {n_train} and {n_test}.")
-    if folder.exists() and not force:
-        raise UserError(f"{folder} exists already: choose another folder, or pass force (--force) to replace it.")
-
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.unfinished")
-    for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
-        (unfinished / name).mkdir(parents=True)
-    try:
+    with new_folder(folder, force=force) as unfinished:
+        for name in ("imagesTr", "labelsTr", "imagesTs", "labelsTs"):
+            (unfinished / name).mkdir()
         for index in tqdm(range(n_train + n_test), desc="phantoms", unit="case", disable=not progress):
             if index < n_train:
                 _write_case(unfinished / "imagesTr", unfinished / "labelsTr", options, index)
@@ -84,10 +79,6 @@ def write_dataset(
             converted_by="msam_nn.synthetic",
             phantom_seed=options.seed,
         )
-        _move_into_place(unfinished, folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return folder
 
 
@@ -106,12 +97,3 @@ def _write_volume(voxels: np.ndarray, spacing: Triple, file: Path) -> None:
     volume.SetSpacing([float(s) for s in spacing[::-1]])
     volume.SetOrigin([-(n - 1) / 2 * s for n, s in zip(volume.GetSize(), volume.GetSpacing(), strict=True)])
     sitk.WriteImage(volume, str(file), useCompression=True)
-
-
-def _move_into_place(unfinished: Path, folder: Path) -> None:
-    """Rename, keeping what was there until the new folder stands."""
-    replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
-    if folder.exists():
-        folder.rename(replaced)
-    unfinished.rename(folder)
-    shutil.rmtree(replaced, ignore_errors=True)

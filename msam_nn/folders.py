@@ -1,0 +1,42 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msam_nn.errors import UserError
+
+
+@contextmanager
+def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside ``folder`` that becomes ``folder`` when the block ends well, else vanishes.
+
+    Arguments:
+        force: replace an existing ``folder``; it stays until the new one is complete.
+
+    Raises:
+        UserError: if ``folder`` exists and ``force`` is off.
+    """
+    if folder.exists() and not force:
+        raise UserError(f"{folder} exists already: choose another folder, or pass force (--force) to replace it.")
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.unfinished")
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        _move_into_place(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _move_into_place(unfinished: Path, folder: Path) -> None:
+    """Rename, keeping what was there until the new folder stands."""
+    replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
+    if folder.exists():
+        folder.rename(replaced)
+    unfinished.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
