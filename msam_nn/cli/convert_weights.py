@@ -104,6 +104,8 @@ def convert(
         "loaded": report.loaded,
         "adapted": report.adapted,
         "new": report.new,
+        "merged": report.merged,
+        "unused": report.unused,
     }
     return {"network_weights": network.state_dict(), PROVENANCE: provenance}
 

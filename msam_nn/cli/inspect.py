@@ -51,9 +51,10 @@ def describe(content: dict[str, Any]) -> str:
 
 def _converted_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     from msam_nn.cli.weight_files import PROVENANCE, count_parameters
+    from msam_nn.networks.checkpoints import our_key
 
     origin = content[PROVENANCE]
-    return [
+    lines = [
         ("source", f"{origin['source']} ({origin['kind']})"),
         ("SHA-256", origin["sha256"]),
         ("written", f"{origin['date']} by msam_nn {origin['msam_nn_version']}, seed {origin['seed']}"),
@@ -64,6 +65,11 @@ def _converted_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("adapted", ", ".join(origin["adapted"]) or "none"),
         ("new", f"{len(origin['new'])} tensors: {_parts(origin['new'])}" if origin["new"] else "none"),
     ]
+    if origin.get("merged"):
+        lines.append(("merged", f"LoRA into {len(origin['merged'])} weights"))
+    if unused := [our_key(name) for name in origin.get("unused", ())]:
+        lines.append(("not used", f"{len(unused)} tensors of the file: {_parts(unused)}"))
+    return lines
 
 
 def _checkpoint_lines(content: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from msam_nn.errors import UserError
+from msam_nn.networks.checkpoints import find_state_dict
+from msam_nn.networks.safe_load import CheckpointError, load_plain
 
 PROVENANCE = "msam_nn"
 """Key of a weight file under which msam_nn says where the weights come from."""
 
-HARMLESS = [
-    argparse.Namespace,
-    *(
-        (value.__reduce__()[0], f"numpy.{core}.multiarray.{name}")
-        for value, name in ((np.float64(0), "scalar"), (np.zeros(0), "_reconstruct"))
-        for core in ("_core", "core")
-    ),
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")),
-]
-"""What checkpoints hold besides tensors and plain values: losses as numpy numbers (nnU-Net, SAM-Med3D), and the
-arguments of the training command (SAM-Med3D)."""
-
 
 def read_weight_file(path: Path) -> dict:
-    """Read a PyTorch file of tensors, plain values and :data:`HARMLESS` ones; anything else is refused, not run.
+    """Read a PyTorch file of tensors and harmless values; anything else is refused, not run.
 
     Raises:
         UserError: if there is no such file, or it holds other things.
@@ -41,13 +27,9 @@ def read_weight_file(path: Path) -> dict:
     if not path.is_file():
         raise UserError(f"There is no file {path}.")
     try:
-        with torch.serialization.safe_globals(HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} is not a PyTorch file of tensors and plain values alone, so it is not opened: {reason}"
-        ) from error
+        content = load_plain(path)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds a {type(content).__name__}; expected a dictionary with weights.")
     return dict(content)
@@ -81,10 +63,8 @@ def sha256(path: Path) -> str:
 
 
 def released_state_dict(content: Mapping) -> dict[str, Tensor]:
-    """The tensors of a released file, which keeps them under ``model_state_dict``, or is a state dict itself."""
-    keys = ("model_state_dict", "state_dict")
-    weights = next((content[key] for key in keys if isinstance(content.get(key), Mapping)), content)
-    return {str(name): value for name, value in weights.items() if isinstance(value, Tensor)}
+    """The tensors among a file's weights."""
+    return {str(name): value for name, value in find_state_dict(content).items() if isinstance(value, Tensor)}
 
 
 def count_parameters(weights: Mapping[str, Tensor]) -> int:

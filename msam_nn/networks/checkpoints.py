@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from msam_nn.networks.lora import lora_update
 from msam_nn.networks.msam import MSAM
+from msam_nn.networks.safe_load import CheckpointError, load_plain
 
 RENAMES = (
     (r"^lora_sam\.sam\.|^sam\.(?=image_encoder|prompt_encoder|mask_decoder)", ""),
@@ -33,8 +34,8 @@ RENAMES = (
 SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 
 
-class CheckpointError(ValueError):
-    """A file that does not hold what the network needs."""
+STATE_DICT_KEYS = ("model_state_dict", "state_dict", "network_weights")
+"""Where files keep their weights: SAM-Med3D and M-SAM, others, nnU-Net."""
 
 
 @dataclass
@@ -44,18 +45,25 @@ class LoadReport:
     kind: ``"SAM-Med3D"`` or ``"M-SAM"``.
     loaded, new: parameter names of the network taken from the file, and left at their initial values.
     adapted: names whose tensors had to be reshaped (input channels).
+    merged: names of weights to which the file's LoRA was added, since the network has none.
+    unused: names in the file that the network has no place for.
     """
 
     kind: str
     loaded: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     adapted: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         new = sorted({name.split(".")[0] if ".lora_" not in name else "LoRA" for name in self.new})
         text = f"{self.kind} weights: {len(self.loaded)} tensors loaded"
         text += f", {len(self.new)} new ({', '.join(new)})" if self.new else ", none new"
-        return text + (f", adapted: {', '.join(self.adapted)}" if self.adapted else "")
+        text += f", adapted: {', '.join(self.adapted)}" if self.adapted else ""
+        text += f", LoRA merged into {len(self.merged)} weights" if self.merged else ""
+        unused = sorted({our_key(name).split(".")[0] for name in self.unused})
+        return text + (f", {len(self.unused)} in the file unused ({', '.join(unused)})" if self.unused else "")
 
 
 def our_key(released: str) -> str:
@@ -65,49 +73,49 @@ def our_key(released: str) -> str:
     return released
 
 
+def find_state_dict(content: Mapping) -> Mapping:
+    """The weights in a loaded file, which keeps them under one of :data:`STATE_DICT_KEYS`, or is one itself."""
+    return next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), Mapping)), content)
+
+
 def read_state_dict(path: str | Path) -> Mapping[str, Tensor]:
     """Read a foreign file without running any code in it.
 
     Raises:
         CheckpointError: if it holds no state dict.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read as a PyTorch file of plain tensors: {error}".split("\n")[0]
-        ) from error
-    if isinstance(content, Mapping):
-        for key in ("model_state_dict", "state_dict", "network_weights"):
-            if isinstance(content.get(key), Mapping):
-                content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    content = load_plain(path)
+    weights = find_state_dict(content) if isinstance(content, Mapping) else {}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise CheckpointError(f"{path} holds no state dict (expected under the key 'model_state_dict').")
-    return content
+    return weights
 
 
 def load_reference_checkpoint(model: MSAM, source: str | Path | Mapping[str, Tensor]) -> LoadReport:
     """Load SAM-Med3D or M-SAM weights, told apart by their keys, into a network of the released geometry.
 
     The adapter, LoRA and class embeddings keep their initial values where the file has none. A patch embedding of one
-    input channel is repeated for several and divided by their number.
+    input channel is repeated for several and divided by their number. LoRA in the file is added to the weights it
+    adapts if the network has none.
 
     Raises:
         CheckpointError: for a file of another kind or other shapes; names what was expected. The model is untouched.
     """
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     released = source if isinstance(source, Mapping) else read_state_dict(source)
-    released = {key.removeprefix("module."): tensor for key, tensor in released.items()}
-    found = {our_key(key): tensor for key, tensor in released.items()}
+    names = {our_key(key.removeprefix("module.")): key for key in released}
+    found = {key: released[name] for key, name in names.items()}
     expected = [part for part in SAM_PARTS if not any(key.startswith(part) for key in found)]
     if expected:
         raise CheckpointError(
             f"{name} is neither a SAM-Med3D nor an M-SAM checkpoint: no keys {', '.join(p + '*' for p in expected)} "
             f"(optionally under lora_sam.sam.*); it has {', '.join(list(released)[:3])}, ..."
         )
+    state = model.state_dict()
     has_adapter = any(key.startswith("mask_enhanced_adapter.") for key in found)
     report = LoadReport("M-SAM" if has_adapter or any(".lora_" in key for key in found) else "SAM-Med3D")
-    state = model.state_dict()
+    if model.config.lora_rank == 0:
+        report.merged = merge_lora(found, name)
     for key, tensor in state.items():
         if key not in found:
             optional = key.startswith(("mask_enhanced_adapter.", "class_embedding")) or ".lora_" in key
@@ -126,5 +134,24 @@ def load_reference_checkpoint(model: MSAM, source: str | Path | Mapping[str, Ten
             )
         state[key] = value
         report.loaded.append(key)
+    report.unused = [names[key] for key in found if key not in state]
     model.load_state_dict(state)
     return report
+
+
+def merge_lora(weights: dict[str, Tensor], file: str) -> list[str]:
+    """Replace the LoRA matrices in a state dict of our names by their sum with the weights they adapt, in place.
+
+    Returns:
+        The names of those weights.
+
+    Raises:
+        CheckpointError: if a set of matrices is incomplete; ``file`` says of what.
+    """
+    prefixes = {key.split("lora_")[0] for key in weights if ".lora_" in key}
+    for prefix in prefixes:
+        matrices = [weights.pop(f"{prefix}lora_{which}.weight", None) for which in ("a_q", "b_q", "a_v", "b_v")]
+        if any(matrix is None for matrix in matrices) or f"{prefix}weight" not in weights:
+            raise CheckpointError(f"{file} has an incomplete LoRA at {prefix}*: it cannot be merged.")
+        weights[f"{prefix}weight"] = weights[f"{prefix}weight"] + lora_update(*matrices)
+    return sorted(f"{prefix}weight" for prefix in prefixes)

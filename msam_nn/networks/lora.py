@@ -8,6 +8,12 @@ import torch
 from torch import Tensor, nn
 
 
+def lora_update(a_q: Tensor, b_q: Tensor, a_v: Tensor, b_v: Tensor) -> Tensor:
+    """What LoRA adds to a fused ``qkv`` weight, ``(3 * dim, dim)``, from A ``(rank, dim)`` and B ``(dim, rank)``."""
+    q = b_q @ a_q
+    return torch.cat([q, torch.zeros_like(q), b_v @ a_v])
+
+
 class LoRAQKV(nn.Linear):
     """A fused ``qkv`` projection with a rank-``rank`` update on its query and value thirds, no scaling factor.
 
@@ -27,9 +33,8 @@ class LoRAQKV(nn.Linear):
 
     def update(self) -> Tensor:
         """The update as one ``(3 * dim, dim)`` matrix."""
-        q = self.lora_b_q.weight @ self.lora_a_q.weight
-        v = self.lora_b_v.weight @ self.lora_a_v.weight
-        return torch.cat([q, torch.zeros_like(q), v])
+        layers = (self.lora_a_q, self.lora_b_q, self.lora_a_v, self.lora_b_v)
+        return lora_update(*(layer.weight for layer in layers))
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = super().forward(x).chunk(3, dim=-1)

