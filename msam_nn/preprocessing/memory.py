@@ -1,0 +1,103 @@
+"""How much memory a training step takes, by formula: what the planner fits patch and batch size against.
+
+Counted are the tensors that live when the backward pass begins: what autograd saved, all stages' logits and the batch;
+plus weights, gradients and AdamW's two moments. Everything in float32. Under CUDA's autocast the saved activations of
+linear layers, convolutions and attention are 2 bytes instead of 4 while norms, logits and losses stay float32, so the
+estimate is then high by up to a factor of two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from math import prod
+
+import torch
+
+from msam_nn.networks.config import MASK_CELLS_PER_TOKEN, MSAMConfig
+from msam_nn.networks.msam import MSAM
+
+CLICK_STAGES = 3
+"""Refinement stages with clicks that a training step adds to the automatic ones."""
+
+CLASSES_PER_STEP = 8
+"""Classes that a training step refines at most."""
+
+GB = 2**30
+CELLS = MASK_CELLS_PER_TOKEN**3
+PROMPT_TOKENS = 7
+"""IoU token, four mask tokens, a click and a padding point."""
+
+
+def training_memory_gb(config: MSAMConfig, batch_size: int) -> float:
+    """Peak memory in GB of a training step of :class:`~msam_nn.trainers.msam_trainer.MSAMTrainer`.
+
+    For networks that train from scratch: global attention, decomposed position, no LoRA.
+    """
+    return (weights_bytes(config) + batch_size * bytes_per_sample(config)) / GB
+
+
+def weights_bytes(config: MSAMConfig) -> int:
+    """Weight, gradient and two moments of every parameter."""
+    return 16 * count_parameters(config)
+
+
+def count_parameters(config: MSAMConfig) -> int:
+    """All parameters. Only positional tables depend on the number of tokens; the rest is counted on one token."""
+    one_token = replace(config, patch_size=config.token_size, num_classes=1, in_channels=1)
+    per_channel = prod(config.token_size) * config.embed_dim
+    head_dims = config.depth * config.embed_dim // config.num_heads
+    if config.adapter:
+        head_dims += 3 * config.decoder_dim // config.adapter_heads
+    return (
+        _count_on_meta_device(one_token)
+        + (config.in_channels - 1) * per_channel
+        + (config.num_classes - 1) * config.decoder_dim
+        + (config.n_tokens - 1) * config.embed_dim
+        + 2 * sum(extent - 1 for extent in config.grid_size) * head_dims
+    )
+
+
+@cache
+def _count_on_meta_device(config: MSAMConfig) -> int:
+    with torch.device("meta"):
+        return MSAM(config).parameter_counts()[1]
+
+
+def bytes_per_sample(config: MSAMConfig) -> int:
+    """Activations of one sample: encoder, decoder stages, full-resolution logits and losses, the batch itself."""
+    classes = min(config.num_classes, CLASSES_PER_STEP)
+    n_stages = config.n_auto_stages + CLICK_STAGES
+    stage = stage_values(config)
+    if config.checkpoint_stages:  # every stage keeps its mask prompt; one at a time is computed again
+        stages = (n_stages * CELLS * config.n_tokens + stage) * classes
+    else:
+        stages = n_stages * stage * classes
+    voxels = prod(config.patch_size)
+    # Logits, their log-softmax, softmax and the one-hot target: a background channel more, except for regions.
+    losses = 4 * n_stages * (classes + config.background) * voxels
+    batch = (config.in_channels + 3) * voxels
+    return 4 * (encoder_values(config) + stages + losses + batch)
+
+
+def attention_values(config: MSAMConfig, width: int, heads: int) -> int:
+    """Values a token saves in a transformer block: 12 widths around attention and position codes, 8 in the MLP."""
+    return 20 * width + (4 * sum(config.grid_size) + 1) * heads + 4
+
+
+def encoder_values(config: MSAMConfig) -> int:
+    """Values one image saves in the encoder, its neck, and the adapter's image half."""
+    block = attention_values(config, config.embed_dim, config.num_heads)
+    neck = config.embed_dim + (9 if config.adapter else 3) * config.decoder_dim
+    return config.n_tokens * (config.depth * block + neck)
+
+
+def stage_values(config: MSAMConfig) -> int:
+    """Values one class saves in one refinement stage: mask prompt, adapter, two-way transformer, upscaling."""
+    width, depth = config.decoder_dim, config.decoder_depth
+    prompt = 2 * CELLS + 98
+    adapter = 38 * width + 3 * attention_values(config, width, config.adapter_heads) if config.adapter else width
+    transformer = (5 * depth + 3) * width + depth * config.decoder_heads
+    upscaling = 22 * width + 16
+    per_prompt_token = depth * (20 * width + config.decoder_mlp_dim)
+    return config.n_tokens * (prompt + adapter + transformer + upscaling) + PROMPT_TOKENS * per_prompt_token
