@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from msam_nn.errors import UserError
@@ -33,14 +32,17 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from msam_nn.evaluation.clicks import evaluate_clicks, summarise
+    from msam_nn.evaluation.nnunet_results import dataset_name, model_folder, validation_cases
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
     if min(args.clicks) < 0:
         raise UserError(f"-n takes numbers of clicks from 0 on, got {min(args.clicks)}.")
-    scores = []
+    dataset, scores = dataset_name(args.dataset), []
+    model = model_folder(dataset, args.trainer, args.plans, args.configuration, args.folds)
     for fold in args.folds:
-        model, images, labels = validation_cases(args, fold)
+        cases = validation_cases(dataset, fold)
+        images, labels = {k: c.images for k, c in cases.items()}, {k: c.label for k, c in cases.items()}
         scores.append(evaluate_clicks(model, (fold,), images, labels, args.clicks, torch.device(args.device)))
     scores = pd.concat(scores, ignore_index=True)
     print(summarise(scores).round(4).to_string())
@@ -50,36 +52,3 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         scores.to_csv(args.output, index=False)
     return 0
-
-
-def validation_cases(args: argparse.Namespace, fold: int) -> tuple[Path, dict[str, list[Path]], dict[str, Path]]:
-    """The model folder, and the raw images and labels of a fold's validation cases.
-
-    Raises:
-        UserError: if the model, the fold or a raw case is missing.
-    """
-    from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-    from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
-
-    for folder in (nnUNet_raw, nnUNet_preprocessed, nnUNet_results):
-        if not folder.is_set():
-            raise UserError(f"{folder.env_var_name} is not set: export {folder.env_var_name}=/your/folder.")
-    try:
-        dataset = maybe_convert_to_dataset_name(int(args.dataset) if args.dataset.isdigit() else args.dataset)
-    except RuntimeError as error:
-        raise UserError(f"There is no data set {args.dataset} in nnU-Net's folders.") from error
-    model = Path(nnUNet_results, dataset, f"{args.trainer}__{args.plans}__{args.configuration}")
-    if not (model / f"fold_{fold}" / "checkpoint_final.pth").is_file():
-        raise UserError(f"{model} has no finished fold {fold}: train it, or name other folds with -f.")
-    splits_file = Path(nnUNet_preprocessed, dataset, "splits_final.json")
-    splits = json.loads(splits_file.read_text()) if splits_file.is_file() else []
-    if fold >= len(splits):
-        raise UserError(f"{splits_file} has no fold {fold}.")
-    cases = get_filenames_of_train_images_and_targets(str(Path(nnUNet_raw, dataset)))
-    missing = sorted(set(splits[fold]["val"]) - set(cases))
-    if missing:
-        raise UserError(f"The raw data set {dataset} lacks validation cases of fold {fold}: {', '.join(missing)}.")
-    images = {case: [Path(f) for f in cases[case]["images"]] for case in splits[fold]["val"]}
-    labels = {case: Path(cases[case]["label"]) for case in splits[fold]["val"]}
-    return model, images, labels

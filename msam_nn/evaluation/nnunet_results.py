@@ -1,0 +1,99 @@
+"""Look-ups in nnU-Net's three folders; what is missing is told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
+
+from msam_nn.errors import UserError
+
+
+@dataclass(frozen=True)
+class Case:
+    """The raw files of a labelled case: one image a channel, and its label map."""
+
+    images: list[Path]
+    label: Path
+
+
+def dataset_name(dataset: str | int) -> str:
+    """``DatasetNNN_Name`` for an ID or a name.
+
+    Raises:
+        UserError: if one of nnU-Net's variables is not set, or the data set is in none or several of its folders.
+    """
+    for folder in (nnUNet_raw, nnUNet_preprocessed, nnUNet_results):
+        if not folder.is_set():
+            raise UserError(f"{folder.env_var_name} is not set: export {folder.env_var_name}=/your/folder.")
+    try:
+        name = str(maybe_convert_to_dataset_name(dataset))
+    except (RuntimeError, ValueError) as error:
+        problem = "more than one" if "More than one" in str(error) else "no"
+        raise UserError(f"There is {problem} data set {dataset} in nnU-Net's folders.") from error
+    if not any(Path(folder, name).is_dir() for folder in (nnUNet_raw, nnUNet_preprocessed)):
+        raise UserError(f"There is no data set {name} in nnU-Net's folders.")
+    return name
+
+
+def model_folder(dataset: str, trainer: str, plans: str, configuration: str, folds: Iterable[int] = ()) -> Path:
+    """``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``.
+
+    Arguments:
+        dataset: as :func:`dataset_name` returns it.
+        folds: those that have to be trained.
+
+    Raises:
+        UserError: if a fold has no final checkpoint.
+    """
+    model = Path(nnUNet_results, dataset, f"{trainer}__{plans}__{configuration}")
+    for fold in folds:
+        if not (model / f"fold_{fold}" / "checkpoint_final.pth").is_file():
+            raise UserError(f"{model} has no finished fold {fold}: train it, or name other folds with -f.")
+    return model
+
+
+def split(dataset: str, fold: int) -> dict[str, list[str]]:
+    """Cases to ``train`` and ``val`` in a fold.
+
+    Raises:
+        UserError: if nnU-Net's ``splits_final.json`` lacks the fold.
+    """
+    splits_file = Path(nnUNet_preprocessed, dataset, "splits_final.json")
+    splits = load_json(str(splits_file)) if splits_file.is_file() else []
+    if not 0 <= fold < len(splits):
+        raise UserError(f"{splits_file} has no fold {fold}.")
+    return splits[fold]
+
+
+@lru_cache(maxsize=4)
+def labelled_cases(dataset: str) -> dict[str, Case]:
+    """All cases of the raw data set that come with labels (``imagesTr``, or nnU-Net's ``dataset`` entry).
+
+    Raises:
+        UserError: if there is no raw data set.
+    """
+    raw = Path(nnUNet_raw, dataset)
+    if not (raw / "dataset.json").is_file():
+        raise UserError(f"There is no raw data set {raw}: its images and labels are needed here.")
+    found = get_filenames_of_train_images_and_targets(str(raw))
+    return {str(case): Case([Path(f) for f in v["images"]], Path(v["label"])) for case, v in found.items()}
+
+
+def validation_cases(dataset: str, fold: int) -> dict[str, Case]:
+    """The raw files of a fold's validation cases.
+
+    Raises:
+        UserError: if the fold or a raw case is missing.
+    """
+    names, cases = split(dataset, fold)["val"], labelled_cases(dataset)
+    missing = sorted(set(names) - set(cases))
+    if missing:
+        raise UserError(f"The raw data set {dataset} lacks validation cases of fold {fold}: {', '.join(missing)}.")
+    return {case: cases[case] for case in names}
