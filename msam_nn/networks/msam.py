@@ -133,7 +133,7 @@ class MSAM(nn.Module):
         masks, iou = self.mask_decoder(
             fused, features.position, sparse, class_embedding.repeat(b, 1), multimask=multimask
         )
-        masks, iou = masks.unflatten(0, (b, k)), iou.unflatten(0, (b, k))
+        masks, iou = masks.unflatten(0, (b, k)) + self.config.mask_prior, iou.unflatten(0, (b, k))
         return (masks, iou) if multimask else (masks[:, :, 0], iou[:, :, 0])
 
     def refine(

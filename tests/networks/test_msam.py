@@ -224,6 +224,14 @@ def test_autocast_bfloat16():
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+def test_mask_prior_shifts_every_mask_logit():
+    model, shifted = tiny_model(mask_prior=0.0), tiny_model(mask_prior=-3.0)
+    shifted.load_state_dict(model.state_dict())
+    image, clicks = tiny_image(model), some_clicks(model)
+    expected = model.decode(model.encode(image), *clicks)[0] - 3
+    torch.testing.assert_close(shifted.decode(shifted.encode(image), *clicks)[0], expected)
+
+
 @pytest.fixture
 def fresh_compiler():
     torch.compiler.reset()

@@ -1,0 +1,84 @@
+"""Time per click in a window that is already encoded, and where it goes.
+
+    python benchmarks/clicks.py --tokens 16 8 --threads 2
+
+Networks as ``MSAMPlanner`` builds them, with random weights, one class, one fold, no mirroring; an image of exactly one
+window, so that the first click encodes it and all others find it encoded. Medians after warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import statistics
+import time
+
+import torch
+
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.preprocessing.architecture import MODEL_SIZES
+
+
+def build(patch: int, tokens: int, size: str, device: torch.device) -> PromptedPredictor:
+    """A predictor that needs no plans because it starts from an empty mask."""
+    torch.manual_seed(0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        predictor = PromptedPredictor(device=device, use_mirroring=False, allow_tqdm=False)
+    config = MSAMConfig(
+        in_channels=1, num_classes=1, patch_size=(patch,) * 3, token_size=(tokens,) * 3, **MODEL_SIZES[size]
+    )
+    predictor.network = MSAM(config)
+    predictor.list_of_parameters = [predictor.network.state_dict()]
+    return predictor
+
+
+def measure(predictor: PromptedPredictor, edge: int, n_clicks: int) -> dict[str, float]:
+    """Milliseconds: the first click, the median of those after it, and of parts of them."""
+    predictor.set_image(torch.randn(1, edge, edge, edge), automatic=False)
+    generator = torch.Generator().manual_seed(1)
+    times: dict[str, list[float]] = {"click": [], "stage": [], "logits": []}
+    refiner, stage = predictor._refiner, predictor._refiner.refine
+
+    def timed_stage(*arguments):
+        begin = time.perf_counter()
+        result = stage(*arguments)
+        times["stage"].append(time.perf_counter() - begin)
+        return result
+
+    refiner.refine = timed_stage
+    for _ in range(n_clicks):
+        voxel = tuple(torch.randint(edge, (3,), generator=generator).tolist())
+        begin = time.perf_counter()
+        predictor.add_click(Click(0, voxel, positive=True))
+        times["click"].append(time.perf_counter() - begin)
+        begin = time.perf_counter()
+        _ = predictor.logits
+        times["logits"].append(time.perf_counter() - begin)
+    first = times["click"].pop(0)
+    return {"first": 1e3 * first, **{k: 1e3 * statistics.median(v[2:]) for k, v in times.items()}}
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[16, 8])
+    parser.add_argument("--model", choices=tuple(MODEL_SIZES), default="tiny")
+    parser.add_argument("--clicks", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
+    print("| tokens | first click | each after it | refinement stage | logits with all clicks |")
+    print("|---|---|---|---|---|")
+    for tokens in args.tokens:
+        t = measure(build(args.patch, tokens, args.model, torch.device(args.device)), args.patch, args.clicks)
+        print(f"| {tokens}^3 | {t['first']:.0f} | {t['click']:.0f} | {t['stage']:.0f} | {t['logits']:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
