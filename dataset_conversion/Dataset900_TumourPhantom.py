@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataset_conversion.target import target_folder
 from msam_nn.errors import UserError
 from msam_nn.synthetic import PhantomOptions, write_dataset
 
@@ -25,15 +25,7 @@ def convert(
     Raises:
         UserError: without a folder, if the number 900 is taken, or as :func:`msam_nn.synthetic.write_dataset` does.
     """
-    raw_folder = raw_folder or os.environ.get("nnUNet_raw")  # noqa: SIM112
-    if not raw_folder:
-        raise UserError("Where to write is unknown: set the environment variable nnUNet_raw, or pass a folder with -o.")
-    taken = [f for f in Path(raw_folder).glob("Dataset900_*") if f.name != DATASET_NAME]
-    if taken:
-        raise UserError(
-            f"{taken[0]} has number 900 already, and nnU-Net needs unique numbers: write elsewhere with -o."
-        )
-    return write_dataset(Path(raw_folder) / DATASET_NAME, n_train, n_test, options, force=force)
+    return write_dataset(target_folder(raw_folder, DATASET_NAME), n_train, n_test, options, force=force)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

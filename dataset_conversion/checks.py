@@ -1,0 +1,95 @@
+"""Read the volumes of a case and find what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+
+class BrokenCaseError(Exception):
+    """A case that cannot be used; the message is the reason."""
+
+
+def read_volume(path: Path) -> sitk.Image:
+    """Read a file, or a folder holding one DICOM series, as a 3D image with one value per voxel.
+
+    Raises:
+        BrokenCaseError: if it cannot be read or is something else.
+    """
+    try:
+        image = sitk.ReadImage(_series_files(path) if path.is_dir() else str(path))
+    except RuntimeError as error:
+        raise BrokenCaseError(f"{path} cannot be read: {str(error).strip().splitlines()[-1]}") from error
+    if image.GetDimension() != 3:
+        raise BrokenCaseError(f"{path} is {image.GetDimension()}D, not 3D")
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise BrokenCaseError(f"{path} has {image.GetNumberOfComponentsPerPixel()} values per voxel, not 1")
+    return image
+
+
+def _series_files(folder: Path) -> tuple[str, ...]:
+    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    if len(series) != 1:
+        raise BrokenCaseError(f"{folder} holds {len(series)} DICOM series, not 1")
+    return sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+
+
+def check_finite(image: sitk.Image, path: Path) -> None:
+    """Raise BrokenCaseError if a voxel is NaN or infinite. ITK reads those of NIfTI files as 0, nibabel as they are."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    if voxels.dtype.kind != "f":
+        return
+    if path.name.endswith((".nii", ".nii.gz")):
+        voxels = nib.load(path).dataobj.get_unscaled()
+    if not np.isfinite(voxels).all():
+        raise BrokenCaseError(f"{path} has NaN or infinite voxels")
+
+
+def check_same_grid(image: sitk.Image, path: Path, first: sitk.Image) -> None:
+    """Raise BrokenCaseError unless both have the same shape, and the spacing and corners agree.
+
+    Spacing may differ by nnU-Net's own tolerance (``numpy.allclose``), corners by a tenth of the smallest spacing.
+    """
+    check_same_shape(image, path, first)
+    if not np.allclose(image.GetSpacing(), first.GetSpacing()):
+        ours, others = ([round(s, 5) for s in i.GetSpacing()] for i in (image, first))
+        raise BrokenCaseError(f"geometry mismatch: {path} has spacing {ours} mm, the first image {others}")
+    corners = [[int(c) for c in corner] for corner in product(*((0, n - 1) for n in image.GetSize()))]
+    offsets = [
+        np.subtract(image.TransformIndexToPhysicalPoint(c), first.TransformIndexToPhysicalPoint(c)) for c in corners
+    ]
+    distance = np.linalg.norm(offsets, axis=1).max()
+    if distance > min(first.GetSpacing()) / 10:
+        raise BrokenCaseError(f"geometry mismatch: {path} lies up to {distance:.3g} mm off the first image's grid")
+
+
+def check_same_shape(image: sitk.Image, path: Path, first: sitk.Image) -> None:
+    """Raise BrokenCaseError unless both have the same number of voxels along every axis."""
+    if image.GetSize() != first.GetSize():
+        raise BrokenCaseError(
+            f"geometry mismatch: {path} has {image.GetSize()} voxels, the first image {first.GetSize()}"
+        )
+
+
+def stored_labels(mask: sitk.Image, path: Path, values: Mapping[int, int]) -> np.ndarray:
+    """The mask (z, y, x) with every value replaced as ``values`` says, as uint8.
+
+    Raises:
+        BrokenCaseError: if a value is not a whole number, or not among ``values``.
+    """
+    voxels = sitk.GetArrayViewFromImage(mask)
+    published = np.sort(pd.unique(voxels.ravel()))
+    if not np.array_equal(published, np.rint(published)):
+        raise BrokenCaseError(f"{path} has non-integer labels")
+    undeclared = [int(v) for v in published if int(v) not in values]
+    if undeclared:
+        raise BrokenCaseError(f"{path} has labels that are not declared: {undeclared[:5]}")
+    table = np.zeros(max(values) + 1, dtype=np.uint8)
+    table[list(values)] = list(values.values())
+    return table[voxels.astype(np.uint16)]

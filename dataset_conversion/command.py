@@ -1,0 +1,82 @@
+"""The command line that all conversion scripts share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunetv2.configuration import default_num_processes
+
+from dataset_conversion.converter import Report, convert
+from dataset_conversion.description import Dataset
+from dataset_conversion.target import target_folder
+from msam_nn.errors import UserError
+
+
+def main(description: str, tasks: Mapping[str, Dataset], arguments: Sequence[str] | None = None) -> int:
+    """The command line of a script with these tasks, the first being the default and giving the script its name.
+
+    Returns:
+        the exit code, see :func:`run`.
+    """
+    parser = common_parser(next(iter(tasks.values())).name, description)
+    if len(tasks) > 1:
+        written = "; ".join(f"{task}: {dataset.name}" for task, dataset in tasks.items())
+        parser.add_argument("--task", choices=tasks, default=next(iter(tasks)), help=f"default: first of {written}")
+    args = parser.parse_args(arguments)
+    return run(tasks[args.task] if len(tasks) > 1 else next(iter(tasks.values())), args)
+
+
+def common_parser(script: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options of every script."""
+    parser = argparse.ArgumentParser(prog=f"python -m dataset_conversion.{script}", description=description)
+    parser.add_argument("-i", "--input", metavar="SOURCE", type=Path, required=True, help="folder with the data")
+    parser.add_argument("-o", "--output", metavar="FOLDER", help="nnU-Net's raw folder (default: $nnUNet_raw)")
+    workers = min(default_num_processes, os.cpu_count() or 1)
+    parser.add_argument("--num-workers", metavar="N", type=int, default=workers, help=f"processes (default: {workers})")
+    parser.add_argument("--force", action="store_true", help="replace an existing data set")
+    return parser
+
+
+def run(dataset: Dataset, args: argparse.Namespace, mask_source: Path | None = None) -> int:
+    """Convert and print what was done.
+
+    Returns:
+        the exit code: 0, 1 if cases were skipped, 2 for wrong input.
+    """
+    try:
+        if args.num_workers < 1:
+            raise UserError(f"--num-workers takes at least 1, not {args.num_workers}.")
+        report = convert(
+            dataset,
+            args.input,
+            target_folder(args.output, dataset.name),
+            mask_source=mask_source,
+            num_workers=args.num_workers,
+            force=args.force,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print_report(report)
+    return 1 if report.skipped else 0
+
+
+def print_report(report: Report) -> None:
+    """Print the numbers of cases, the notes, the folds' place, and last what was skipped and why."""
+    print(f"{report.n_training} training and {report.n_test} test cases in {report.folder}")
+    for name, notes in report.notes.items():
+        print(f"noted {name}: {'; '.join(notes)}")
+    splits = report.folder / "splits_final.json"
+    if splits.is_file():
+        planned = f"$nnUNet_preprocessed/{report.folder.name}/"
+        print("nnU-Net reads folds from its preprocessed folder only, and makes its own if there are none. After")
+        print(f"planning and before training: cp {shlex.quote(str(splits))} {planned}")
+    if report.skipped:
+        print(f"skipped {len(report.skipped)}, which are not in the data set:")
+    for name, problem in sorted(report.skipped.items()):
+        print(f"  {name}: {problem}")

@@ -1,0 +1,56 @@
+"""What a script says about its data set; everything else is the same for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A published data set, and what becomes of it in nnU-Net's raw layout.
+
+    Patterns are regular expressions, searched in ``/`` + the path below the source (folders end with ``/``). Group 1
+    is the case's key. What a pattern matches, without the leading slash, is the file's place for nnU-Net's converter.
+
+    Attributes:
+        name: ``DatasetNNN_Name``.
+        layout: the files that are looked for, in words, for messages.
+        images: a pattern for each channel.
+        mask: the pattern of the masks.
+        test_images: a pattern for each channel of cases without mask; empty: there are none.
+        case_name: makes the case's name of its key.
+        channels: names of the channels; nnU-Net chooses the normalisation by them.
+        labels: as in ``dataset.json``; a tuple of values is a region.
+        values: every value a published mask may hold, and the value stored for it.
+        regions_class_order: needed with regions.
+        reader: nnU-Net's reader class, where it cannot be left to nnU-Net.
+        copy_geometry: masks of the right shape get the image's origin, spacing and direction instead of being broken.
+        write_mask: nnU-Net's own function ``(source, target)`` for masks, which then maps ``values``.
+        converter: nnU-Net's own converter, called as ``converter(source, target, num_workers)``.
+        splits: called with the folder of the written masks, returns what goes into ``splits_final.json``.
+    """
+
+    name: str
+    layout: str
+    images: tuple[str, ...]
+    mask: str
+    test_images: tuple[str, ...] = ()
+    case_name: str = "{}"
+    channels: tuple[str, ...]
+    labels: Mapping[str, int | tuple[int, ...]]
+    values: Mapping[int, int]
+    regions_class_order: tuple[int, ...] | None = None
+    licence: str
+    reference: str
+    reader: str | None = None
+    copy_geometry: bool = False
+    write_mask: Callable[[str, str], None] | None = None
+    converter: Callable[[Path, Path, int], None] | None = None
+    splits: Callable[[Path], list[dict[str, list[str]]]] | None = None
+
+
+def same_values(labels: Mapping[str, int]) -> dict[int, int]:
+    """``Dataset.values`` for masks that are stored as published."""
+    return {value: value for value in labels.values()}
