@@ -1,0 +1,56 @@
+"""Heart chambers in cine MR: ACDC, two frames (end of diastole and systole) of each patient."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset_conversion import command
+from dataset_conversion.description import Dataset, same_values
+
+
+def convert(source: Path, target: Path, num_workers: int) -> None:
+    """Copy with nnU-Net's own function; its entry point does not run in nnU-Net 2.8."""
+    from nnunetv2.dataset_conversion.Dataset027_ACDC import copy_files
+
+    (source / "testing").mkdir(exist_ok=True)
+    folders = [target / DATASET.name / part for part in ("imagesTr", "labelsTr", "imagesTs")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    copy_files(source, *folders)
+
+
+def patient_splits(masks: Path) -> list[dict[str, list[str]]]:
+    """nnU-Net's five folds for ACDC, in which the frames of a patient stay together."""
+    from nnunetv2.dataset_conversion.Dataset027_ACDC import create_ACDC_split
+
+    return create_ACDC_split(str(masks))
+
+
+LABELS = {"background": 0, "RV": 1, "MLV": 2, "LVC": 3}
+DATASET = Dataset(
+    name="Dataset027_ACDC",
+    layout="training/patient001/patient001_frame01.nii.gz and patient001_frame01_gt.nii.gz, testing/...",
+    images=(r"/training/patient\d+/(patient\d+_frame\d+)\.nii(?:\.gz)?$",),
+    mask=r"/training/patient\d+/(patient\d+_frame\d+)_gt\.nii(?:\.gz)?$",
+    test_images=(r"/testing/patient\d+/(patient\d+_frame\d+)\.nii(?:\.gz)?$",),
+    channels=("cineMRI",),
+    labels=LABELS,
+    values=same_values(LABELS),
+    licence="CC BY-NC-SA 4.0; the paper must be cited",
+    reference="Bernard et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and "
+    "Diagnosis, 2018, doi:10.1109/TMI.2018.2837502; https://www.creatis.insa-lyon.fr/Challenge/acdc",
+    converter=convert,
+    splits=patient_splits,
+)
+TASKS = {"all": DATASET}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    return command.main(__doc__, TASKS, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
