@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,9 @@ MARGIN = 1.0
 
 REACH = 0.75
 """Standard deviation, in tokens, over which the correction of an overlooked click fades."""
+
+CUT_OFF = 6.0
+"""Standard deviations beyond which that correction counts as nothing (it is 1.5e-8 of its height there)."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,13 @@ def honour_clicks(masks: Tensor, clicks: Sequence[Click], *, sigma: Sequence[flo
     for click in clicks:
         lacking = _lacking(masks, click, exclusive)
         if lacking:
-            axes = [torch.arange(n, device=masks.device) - v for n, v in zip(masks.shape[1:], click.voxel, strict=True)]
-            bumps = [torch.exp(-0.5 * (axis / s) ** 2) for axis, s in zip(axes, sigma, strict=True)]
-            masks[click.class_index] += lacking * torch.einsum("d,h,w->dhw", *bumps)
+            region, bumps = [], []
+            for n, v, s in zip(masks.shape[1:], click.voxel, sigma, strict=True):
+                reach = math.ceil(CUT_OFF * s)
+                region.append(slice(max(v - reach, 0), min(v + reach + 1, n)))
+                axis = torch.arange(region[-1].start, region[-1].stop, device=masks.device) - v
+                bumps.append(torch.exp(-0.5 * (axis / s) ** 2))
+            masks[(click.class_index, *region)] += lacking * torch.einsum("d,h,w->dhw", *bumps)
     for click in clicks:
         masks[(click.class_index, *click.voxel)] += _lacking(masks, click, exclusive)
     return masks

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from msam_nn.errors import UserError
 
@@ -32,6 +35,7 @@ class ImageGeometry:
     Arguments:
         world_from_file: 4 x 4, file voxels ``(z, y, x)`` to LPS mm ``(x, y, z)``.
         network_from_file: 4 x 4, file voxels to continuous network voxels.
+        reader_from_file: 4 x 4, file voxels to voxels of the array that nnU-Net's reader returns and writes.
         file_shape, network_shape: voxels per axis, each in its own axis order.
 
     >>> geometry = ImageGeometry.from_properties(properties, plans.transpose_forward, data.shape[1:])  # doctest: +SKIP
@@ -40,6 +44,7 @@ class ImageGeometry:
 
     world_from_file: np.ndarray
     network_from_file: np.ndarray
+    reader_from_file: np.ndarray
     file_shape: Voxel
     network_shape: Voxel
 
@@ -73,7 +78,25 @@ class ImageGeometry:
             reader_shape[axis] = size
         permutation = np.abs(reader_from_file[:3, :3]).round().astype(int)
         file_shape = permutation.T @ reader_shape
-        return cls(world_from_file, network_from_file, _ints(file_shape), _ints(network_shape))
+        return cls(world_from_file, network_from_file, reader_from_file, _ints(file_shape), _ints(network_shape))
+
+    @classmethod
+    def from_file(cls, image_file: Path) -> ImageGeometry:
+        """Of a file that no network has seen: its own grid stands for the network's.
+
+        Raises:
+            UserError: if SimpleITK cannot read it as a 3D image.
+        """
+        header = sitk.ImageFileReader()
+        header.SetFileName(str(image_file))
+        try:
+            header.ReadImageInformation()
+        except RuntimeError as error:
+            raise UserError(f"{image_file} cannot be read: {str(error).strip().splitlines()[-1]}") from error
+        stuff = {name: getattr(header, f"Get{name.title()}")() for name in ("spacing", "origin", "direction")}
+        shape = _ints(header.GetSize()[::-1])
+        world_from_file, identity = _reader_matrices({"sitk_stuff": stuff})
+        return cls(world_from_file, identity, identity, shape, shape)
 
     def file_to_network(self, voxel: Sequence[int]) -> Voxel:
         """The network voxel that holds the centre of a file voxel ``(z, y, x)``.
@@ -83,10 +106,24 @@ class ImageGeometry:
         """
         return self._into_network(voxel, f"The voxel {tuple(voxel)} (z, y, x)")
 
+    def file_to_reader(self, voxel: Sequence[int]) -> Voxel:
+        """The same voxel in the array of nnU-Net's reader, and so in the segmentation that it writes."""
+        return _ints(_apply(self.reader_from_file, voxel).round())
+
+    def world_to_file(self, point_mm: Sequence[float]) -> Voxel:
+        """The file voxel ``(z, y, x)`` that holds a world point in LPS mm.
+
+        Raises:
+            UserError: if it lies outside the image.
+        """
+        position = _apply(np.linalg.inv(self.world_from_file), point_mm)
+        _check_inside(position, self.file_shape, f"The point {_point(point_mm)}", "the image")
+        return _nearest(position, self.file_shape)
+
     def world_to_network(self, point_mm: Sequence[float]) -> Voxel:
         """The network voxel at a world point in LPS mm ``(x, y, z)``. Raises like :meth:`file_to_network`."""
         voxel = _apply(np.linalg.inv(self.world_from_file), point_mm)
-        return self._into_network(voxel, f"The point {tuple(float(c) for c in point_mm)} mm (x, y, z; LPS)")
+        return self._into_network(voxel, f"The point {_point(point_mm)}")
 
     def network_to_file(self, voxel: Sequence[int]) -> Voxel:
         """The file voxel ``(z, y, x)`` nearest to the centre of a network voxel.
@@ -101,6 +138,13 @@ class ImageGeometry:
         """The centre of a network voxel in LPS mm ``(x, y, z)``. Raises like :meth:`network_to_file`."""
         _check_inside(voxel, self.network_shape, f"The network voxel {tuple(voxel)}", "the preprocessed image")
         return tuple(_apply(self.world_from_file @ np.linalg.inv(self.network_from_file), voxel).tolist())
+
+    def box_to_world(self, bounds: Sequence[int]) -> tuple[float, ...]:
+        """A box of file voxels ``(z0, z1, y0, y1, x0, x1)``, upper bounds excluded, as ``(x0, x1, y0, y1, z0, z1)`` in
+        LPS mm: the smallest box along the world's axes that holds it."""
+        edges = np.reshape(bounds, (3, 2)) - 0.5  # the edge of a voxel lies half a voxel before its centre
+        corners = [_apply(self.world_from_file, corner) for corner in product(*edges)]
+        return tuple(np.stack([np.min(corners, 0), np.max(corners, 0)], axis=1).ravel().tolist())
 
     def _into_network(self, file_voxel: Sequence[float], what: str) -> Voxel:
         _check_inside(file_voxel, self.file_shape, what, "the image")
@@ -129,6 +173,10 @@ def _reader_matrices(properties: dict) -> tuple[np.ndarray, np.ndarray]:
         "Clicks can be placed in 3D images that nnU-Net reads with SimpleITKIO, NibabelIO or NibabelIOWithReorient; "
         'this one was read otherwise (see "image_reader_writer" in the plans).'
     )
+
+
+def _point(point_mm: Sequence[float]) -> str:
+    return f"{tuple(float(c) for c in point_mm)} mm (x, y, z; LPS)"
 
 
 def _apply(matrix: np.ndarray, point: Sequence[float]) -> np.ndarray:

@@ -1,162 +1,297 @@
-"""Correct an automatic whole-volume prediction with clicks."""
+"""Correct an automatic whole-volume prediction with prompts, or segment with prompts alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import REACH, Click, honour_clicks
+from msam_nn.inference.refiner import WindowRefiner
+from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box
 from msam_nn.networks import MSAM
 from msam_nn.networks.config import Triple
-from msam_nn.networks.layers import upsample
-from msam_nn.networks.msam import ImageFeatures, Points, RefinementState
-from msam_nn.networks.prompt_encoder import write_clicks
 
-WINDOW_RAMP = 0.125
-"""Share of a window's edge over which its result fades into what was there before, where the window ends inside."""
+EMPTY = -10.0
+"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0."""
+
+MASK_LOGIT = 5.0
+"""Logit of a given mask inside, minus that outside."""
+
+MAX_WINDOWS = 16
+"""Windows that one prompt may reach at most."""
+
+UNDO_STEPS = 32
+
+
+@dataclass
+class _Step:
+    """Numbers of clicks and remarks before a prompt, and the mask logits it overwrote."""
+
+    n_clicks: int
+    n_remarks: int
+    overwritten: list[tuple[tuple, Tensor]] = field(default_factory=list)
 
 
 class PromptedPredictor(nnUNetPredictor):
-    """nnU-Net's predictor for one image at a time, with clicks.
+    """nnU-Net's predictor for one image at a time, with prompts.
 
-    ``set_image`` predicts automatically by nnU-Net's sliding window. Each click then refines the clicked class in a
-    window of the patch size around the click: the current mask is the mask prompt, the click the point, all clicks so
-    far in that window are written into the mask prompt. A window is encoded once. With several folds their mask logits
-    are averaged. Coordinates are voxels of the preprocessed image in array order ``(z, y, x)``.
+    ``set_image`` predicts automatically by nnU-Net's sliding window, or starts from an empty mask. Each prompt then
+    refines its class in a window of the patch size around it: the current mask is the mask prompt, the click the point,
+    all clicks so far are written into the mask prompt. Where the object it added reaches a side of the window,
+    neighbouring windows continue it. A window is encoded once, and a click near its middle uses it again. Results of
+    several folds are averaged, with ``mirror_windows`` also those of mirrored windows. Coordinates are voxels of the
+    preprocessed image in array order ``(z, y, x)``; :mod:`msam_nn.inference.placement` translates a user's.
+
+    ``remarks`` lists, in sentences, what the prompts since ``set_image`` could not do.
 
     >>> predictor = PromptedPredictor(device=torch.device("cpu"))  # doctest: +SKIP
     >>> predictor.initialize_from_trained_model_folder(folder, use_folds=(0,))  # doctest: +SKIP
     >>> predictor.set_image(preprocessed_image)  # doctest: +SKIP
-    >>> predictor.add_click(Click(class_index=0, voxel=(40, 31, 27), positive=True))  # doctest: +SKIP
+    >>> predictor.add_points([Click(class_index=0, voxel=(40, 31, 27), positive=True)])  # doctest: +SKIP
     """
+
+    def __init__(self, *args, mirror_windows: bool = False, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.mirror_windows = mirror_windows
+        self.remarks: list[str] = []
+        self._masks: Tensor | None = None
 
     def initialize_from_trained_model_folder(
         self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
     ):
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
-        if not isinstance(self.network, MSAM):
+        if not isinstance(self.msam, MSAM):
             raise UserError(
                 f"{model_training_output_dir} holds a {type(self.network).__name__}, which takes no prompts: "
                 f"only M-SAM models can be clicked."
             )
 
+    @property
+    def msam(self) -> MSAM:
+        """The network without torch.compile's wrapper."""
+        return getattr(self.network, "_orig_mod", self.network)
+
     @torch.inference_mode()
-    def set_image(self, image: Tensor) -> Tensor:
-        """Predict ``(C, D, H, W)`` without prompts and forget all clicks.
+    def set_image(self, image: Tensor, automatic: bool = True) -> Tensor:
+        """Take a preprocessed image ``(C, D, H, W)`` and forget the one before.
+
+        Arguments:
+            automatic: predict it without prompts; otherwise prompts start from an empty mask.
 
         Returns:
             nnU-Net's logits ``(num_outputs, D, H, W)``.
         """
-        patch = self.network.config.patch_size
-        self._image, revert = pad_nd_image(image.float(), patch, "constant", {"value": 0}, True, None)
+        config, self._masks = self.msam.config, None
+        image, revert = pad_nd_image(image.float(), config.patch_size, "constant", {"value": 0}, True, None)
         self._crop = tuple(revert[1:])
         self._offset = tuple(int(s.start or 0) for s in self._crop)
-        self._features: dict[tuple[int, Triple], ImageFeatures] = {}
+        if automatic:
+            logits = []
+            for parameters in self.list_of_parameters:
+                self.msam.load_state_dict(parameters)
+                logits.append(self.predict_sliding_window_return_logits(image).float().cpu())
+            logits = torch.stack(logits).mean(0)
+            self._start = logits[1:] if config.background else logits
+        else:
+            self._start = torch.full((config.num_classes, *image.shape[1:]), EMPTY)
+        mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()
+        self._refiner = WindowRefiner(self._networks(), image, self.device, mirror_axes)
+        return self.reset()
+
+    def reset(self) -> Tensor:
+        """Forget all prompts, keep the image, its automatic prediction and its encoded windows; returns the logits."""
         self._clicks: list[Click] = []
-        self._masks = None
-        logits = []
-        for parameters in self.list_of_parameters:
-            self.network.load_state_dict(parameters)
-            logits.append(self.predict_sliding_window_return_logits(self._image).float().cpu())
-        logits = torch.stack(logits).mean(0)
-        self._masks = logits[1:] if self.network.config.background else logits
+        self._steps: deque[_Step] = deque(maxlen=UNDO_STEPS)
+        self.remarks = []
+        self._masks = self._start.clone()
         return self.logits
 
     @property
     def logits(self) -> Tensor:
-        """Current logits ``(num_outputs, D, H, W)``, in which every click holds."""
-        config = self.network.config
+        """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
+        self._check_image()
+        config = self.msam.config
         sigma = [REACH * edge for edge in config.token_size]
-        masks = honour_clicks(self._masks, self._clicks, sigma=sigma, exclusive=config.background)
-        return self.network.add_background(masks[None])[0][(slice(None), *self._crop)]
+        clicks = [click.shifted([-o for o in self._offset]) for click in self._clicks]
+        masks = self._masks[(slice(None), *self._crop)]
+        masks = honour_clicks(masks, clicks, sigma=sigma, exclusive=config.background)
+        return self.msam.add_background(masks[None])[0]
 
-    @torch.inference_mode()
+    def predict(self) -> Tensor:
+        """The same as :attr:`logits`: all prompts have been followed when they were added."""
+        return self.logits
+
     def add_click(self, click: Click) -> Tensor:
-        """Refine the clicked class around the click.
+        """:meth:`add_points` with one click."""
+        return self.add_points([click])
+
+    def add_points(self, clicks: Sequence[Click]) -> Tensor:
+        """Follow clicks one after the other; all of them are one step for :meth:`undo`.
+
+        A negative click where no prompt has led yet has nothing to take away: it is remembered for later stages.
 
         Returns:
             nnU-Net's logits ``(num_outputs, D, H, W)``.
 
         Raises:
-            UserError: if no image is set, or the click lies outside the image or names no class.
+            UserError: if no image is set, or a click lies outside the image or names no class; nothing is changed then.
         """
-        if getattr(self, "_masks", None) is None:
-            raise UserError("There is no image to click on: call set_image first.")
-        size = [s.stop - s.start for s in self._crop]
-        if not all(0 <= v < n for v, n in zip(click.voxel, size, strict=True)):
-            raise UserError(f"The click {click.voxel} lies outside the image of {tuple(size)} voxels.")
-        if not 0 <= click.class_index < len(self._masks):
-            raise UserError(
-                f"The click names class {click.class_index}; this model has classes 0 to {len(self._masks) - 1}."
-            )
-        click = click.shifted(self._offset)
-        self._clicks.append(click)
-        start = self._window_around(click.voxel)
-        refined = torch.stack([self._refine(fold, start, click) for fold in range(len(self.list_of_parameters))]).mean(
-            0
-        )
-        region = (click.class_index, *(slice(s, s + p) for s, p in zip(start, refined.shape, strict=True)))
-        weight = self._window_weight(start)
-        self._masks[region] = weight * refined + (1 - weight) * self._masks[region]
+        for click in clicks:
+            self._check_class(click.class_index)
+            if not all(0 <= v < n for v, n in zip(click.voxel, self._size, strict=True)):
+                raise UserError(f"The click {click.voxel} lies outside the image of {self._size} voxels.")
+        with self._step():
+            for click in clicks:
+                click = click.shifted(self._offset)
+                self._clicks.append(click)
+                if click.positive or self._masks[(click.class_index, *click.voxel)] != EMPTY:
+                    self._spread(click)
         return self.logits
 
-    def _window_around(self, voxel: Sequence[int]) -> Triple:
-        """Start of the window of patch size around a voxel, moved into the image."""
-        sizes = zip(voxel, self.network.config.patch_size, self._image.shape[1:], strict=True)
-        return tuple(min(max(v - p // 2, 0), n - p) for v, p, n in sizes)
+    def add_box(self, class_index: int, box: Box) -> Tensor:
+        """Segment the object of a class inside a box; outside of it the mask stays as it is.
 
-    def _window_weight(self, start: Triple) -> Tensor:
-        """1 inside the window, falling towards the sides where the image goes on."""
-        ramps = []
-        for s, p, n in zip(start, self.network.config.patch_size, self._image.shape[1:], strict=True):
-            position = torch.arange(p) + 0.5
-            width = max(1.0, WINDOW_RAMP * p)
-            ramp = torch.ones(p)
-            if s > 0:
-                ramp = ramp.minimum(position / width)
-            if s + p < n:
-                ramp = ramp.minimum((p - position) / width)
-            ramps.append(ramp)
-        return torch.einsum("d,h,w->dhw", *ramps)
+        The network has no embedding for boxes (nor has the released SAM-Med3D), so it is told with what it knows: a
+        mask prompt that rules out everything outside, and a point in the centre, which is a hint and not a promise.
 
-    def _refine(self, fold: int, start: Triple, click: Click) -> Tensor:
-        """One refinement stage of one fold's network in a window; mask logits ``(d, h, w)`` on the CPU."""
-        network, config = self.network, self.network.config
-        if len(self.list_of_parameters) > 1:
-            network.load_state_dict(self.list_of_parameters[fold])
-        region = tuple(slice(s, s + p) for s, p in zip(start, config.patch_size, strict=True))
-        key = (fold, start)
-        if key not in self._features:
-            window = self._image[(slice(None), *region)][None].to(self.device)
-            self._features[key] = network.encode(window)
-        mask = self._masks[click.class_index][region][None, None].to(self.device)
-        low_resolution = F.interpolate(mask, size=config.mask_size, mode="trilinear", align_corners=False)
-        state = RefinementState(low_resolution, self._written_clicks(start, click))
-        point = torch.tensor([v - s for v, s in zip(click.voxel, start, strict=True)], device=self.device)
-        points = Points(point.view(1, 1, 1, 3), torch.full((1, 1, 1), int(click.positive), device=self.device))
-        classes = torch.tensor([click.class_index], device=self.device)
-        refined = network.refine(self._features[key], points, state, classes).logits
-        return upsample(refined, config.patch_size)[0, 0].float().cpu()
+        Returns, raises: like :meth:`add_points`.
+        """
+        self._check_class(class_index)
+        if not all(0 <= lower < upper <= n for (lower, upper), n in zip(box, self._size, strict=True)):
+            raise UserError(f"The box {box} is empty or leaves the image of {self._size} voxels.")
+        box = tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+        centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
+        with self._step():
+            self._spread(Click(class_index, centre, positive=True), box)
+        return self.logits
 
-    def _written_clicks(self, start: Triple, newest: Click) -> Tensor | None:
-        """Earlier clicks on the same class, as the network's click map of this window."""
-        config = self.network.config
-        earlier = [c for c in self._clicks if c.class_index == newest.class_index and c is not newest]
-        if config.click_sigma <= 0 or not earlier:
-            return None
-        points = torch.tensor([c.voxel for c in earlier], device=self.device) - torch.tensor(start, device=self.device)
-        labels = torch.tensor([int(c.positive) for c in earlier], device=self.device)
-        return write_clicks(
-            points[None, None],
-            labels[None, None],
-            token_size=config.token_size,
-            mask_size=config.mask_size,
-            sigma=config.click_sigma,
-            logit=config.click_logit,
-        )
+    @torch.inference_mode()
+    def set_mask(self, class_index: int, mask: Tensor) -> Tensor:
+        """Start a class from a mask: it replaces the class's current one, and clicks correct it.
+
+        Arguments:
+            mask: ``(D, H, W)``, share of each voxel inside, 0 to 1. Above one half other exclusive classes give way.
+
+        Returns, raises: like :meth:`add_points`.
+        """
+        self._check_class(class_index)
+        if tuple(mask.shape) != self._size:
+            raise UserError(f"The mask has {tuple(mask.shape)} voxels, the image {self._size}.")
+        own = MASK_LOGIT * (2 * mask.float() - 1)
+        with self._step():
+            self._write((class_index, *self._crop), own)
+            others = set(range(len(self._masks))) - {class_index} if self.msam.config.background else ()
+            for index in others:
+                current = self._masks[index][self._crop]
+                self._write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
+        return self.logits
+
+    @torch.inference_mode()
+    def undo(self) -> Tensor:
+        """Take the last step back, bit for bit; returns the logits.
+
+        Raises:
+            UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
+        """
+        self._check_image()
+        if not self._steps:
+            raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
+        step = self._steps.pop()
+        for region, values in reversed(step.overwritten):
+            self._masks[region] = values
+        del self._clicks[step.n_clicks :], self.remarks[step.n_remarks :]
+        return self.logits
+
+    def _networks(self) -> list[MSAM]:
+        """One network per fold, on the device."""
+        networks = [self.msam] if len(self.list_of_parameters) == 1 else []
+        for _ in self.list_of_parameters[len(networks) :]:
+            networks.append(deepcopy(self.msam))
+        for network, parameters in zip(networks, self.list_of_parameters, strict=True):
+            network.load_state_dict(parameters)
+            network.to(self.device).eval()
+        return networks
+
+    @property
+    def _size(self) -> Triple:
+        return tuple(s.stop - s.start for s in self._crop)
+
+    def _check_image(self) -> None:
+        if self._masks is None:
+            raise UserError("There is no image to prompt: call set_image first.")
+
+    def _check_class(self, class_index: int) -> None:
+        self._check_image()
+        if not 0 <= class_index < len(self._masks):
+            raise UserError(f"The prompt names class {class_index}; there are classes 0 to {len(self._masks) - 1}.")
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
+        self._steps.append(_Step(len(self._clicks), len(self.remarks)))
+        try:
+            yield
+        except BaseException:
+            self.undo()
+            raise
+
+    def _write(self, region: tuple, values: Tensor) -> None:
+        self._steps[-1].overwritten.append((region, self._masks[region].clone()))
+        self._masks[region] = values
+
+    @torch.inference_mode()
+    def _spread(self, click: Click, box: Box | None = None) -> None:
+        """Refine around a click, then wherever the object it added leaves the window, until it stops."""
+        windows, done = self._refiner.windows, set()
+        queue = deque([(click.voxel, click)])
+        while queue:
+            voxel, newest = queue.popleft()
+            if any(windows.is_comfortable(start, voxel) for start in done):
+                continue
+            start = windows.best(voxel, self._refiner.known)
+            if len(done) == MAX_WINDOWS:
+                voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
+                self.remarks.append(
+                    f"An object of class {click.class_index} goes on beyond the {MAX_WINDOWS} windows that one prompt "
+                    f"may reach, at voxel {voxel} of the preprocessed image: click there to continue it."
+                )
+                return
+            done.add(start)
+            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box))
+
+    def _refine(self, class_index: int, start: Triple, newest: Click | None, box: Box | None) -> list[Triple]:
+        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window."""
+        windows = self._refiner.windows
+        region = windows.region(start)
+        old = self._masks[class_index][region].clone()
+        known = old != EMPTY
+        prompt = torch.where(known, old, 0.0)
+        outside = None if box is None else ~windows.inside(box, start)
+        if outside is not None:
+            prompt[outside] = EMPTY
+        earlier = [c for c in self._clicks if c.class_index == class_index and c is not newest]
+        refined = self._refiner.refine(start, class_index, prompt, newest, earlier)
+        if outside is not None:
+            refined[outside] = EMPTY
+        weight = windows.weight(start, CONTINUED_RAMP if newest is None else WINDOW_RAMP)
+        blended = torch.where(known, torch.lerp(old, refined, weight), refined)
+        if outside is not None:
+            blended[outside] = old[outside]
+        self._write((class_index, *region), blended)
+        if newest is None:
+            seeds = old > 0
+        elif newest.positive:
+            seeds = torch.zeros_like(known)
+            seeds[tuple(v - s for v, s in zip(newest.voxel, start, strict=True))] = True
+        else:
+            return []
+        return windows.exits(start, refined, old, self._masks[class_index], seeds)

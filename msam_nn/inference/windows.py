@@ -1,0 +1,118 @@
+"""Windows of patch size in a larger image: where they lie, how they fade, and where a mask leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from msam_nn.networks.config import Triple
+
+COMFORT = 0.25
+"""Share of a window's edge that a click keeps from the sides where the image goes on, or the window is not reused."""
+
+WINDOW_RAMP = 0.125
+"""Share of a window's edge over which its result fades into what was there before, where the window ends inside."""
+
+CONTINUED_RAMP = 0.5
+"""The same for a window that continues another one: they fade into each other over the half they share."""
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+"""``((z0, z1), (y0, y1), (x0, x1))``, upper bounds excluded, as nnU-Net's bounding boxes."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """All windows of ``patch`` voxels in an image of ``shape`` voxels ``(z, y, x)``, each named by its first voxel."""
+
+    patch: Triple
+    shape: Triple
+
+    def around(self, voxel: Sequence[int]) -> Triple:
+        """The window with a voxel in its centre, moved into the image."""
+        return tuple(min(max(v - p // 2, 0), n - p) for v, p, n in zip(voxel, self.patch, self.shape, strict=True))
+
+    def best(self, voxel: Sequence[int], known: Iterable[Triple]) -> Triple:
+        """The known window in which a voxel lies most comfortably, or a new one around it."""
+        comfortable = [start for start in known if self.is_comfortable(start, voxel)]
+        return max(comfortable, key=lambda start: self._comfort(start, voxel), default=self.around(voxel))
+
+    def is_comfortable(self, start: Triple, voxel: Sequence[int]) -> bool:
+        """Whether a window sees enough around a voxel to decide about it."""
+        return self._comfort(start, voxel) >= COMFORT
+
+    def region(self, start: Triple) -> tuple[slice, slice, slice]:
+        return tuple(slice(s, s + p) for s, p in zip(start, self.patch, strict=True))
+
+    def weight(self, start: Triple, ramp: float) -> Tensor:
+        """``patch``-sized; 1 inside, falling over ``ramp`` of each edge towards the sides where the image goes on."""
+        ramps = []
+        for s, p, n in zip(start, self.patch, self.shape, strict=True):
+            position = torch.arange(p) + 0.5
+            width = max(1.0, ramp * p)
+            axis = torch.ones(p)
+            if s > 0:
+                axis = axis.minimum(position / width)
+            if s + p < n:
+                axis = axis.minimum((p - position) / width)
+            ramps.append(axis)
+        return torch.einsum("d,h,w->dhw", *ramps)
+
+    def inside(self, box: Box, start: Triple) -> Tensor:
+        """Bool, ``patch``-sized: which voxels of a window lie in a box of the image."""
+        d, h, w = (
+            (torch.arange(s, s + p) >= lower) & (torch.arange(s, s + p) < upper)
+            for (lower, upper), s, p in zip(box, start, self.patch, strict=True)
+        )
+        return d[:, None, None] & h[:, None] & w
+
+    def exits(self, start: Triple, new: Tensor, old: Tensor, volume: Tensor, seeds: Tensor) -> list[Triple]:
+        """Where an object that grew in a window is cut off by its sides.
+
+        Arguments:
+            new, old: mask logits of the window after and before.
+            volume: mask logits of the whole image.
+            seeds: bool, ``patch``-sized: only objects that contain one of these voxels count.
+
+        Returns:
+            One voxel of the image per cut surface, the one nearest to the surface's centre.
+        """
+        cuts = []
+        for axis, (s, p, n) in enumerate(zip(start, self.patch, self.shape, strict=True)):
+            for inner, outer in ((0, s - 1), (p - 1, s + p)):
+                if 0 <= outer < n:
+                    plane = list(self.region(start))
+                    plane[axis] = outer
+                    cut = (new.select(axis, inner) > 0) & (old.select(axis, inner) <= 0) & (volume[tuple(plane)] <= 0)
+                    if cut.any():
+                        cuts.append((axis, inner, cut.numpy()))
+        if not cuts:
+            return []
+        objects = cc3d.connected_components((new > 0).numpy(), connectivity=6)
+        seeded = np.setdiff1d(np.unique(objects[seeds.numpy()]), 0)
+        voxels = []
+        for axis, inner, cut in cuts:
+            surfaces, count = ndimage.label(cut & np.isin(objects.take(inner, axis), seeded))
+            for surface in range(1, count + 1):
+                cells = np.argwhere(surfaces == surface)
+                nearest = cells[((cells - cells.mean(0)) ** 2).sum(1).argmin()]
+                voxel = np.insert(nearest, axis, inner) + start
+                voxels.append(tuple(int(v) for v in voxel))
+        return voxels
+
+    def _comfort(self, start: Triple, voxel: Sequence[int]) -> float:
+        """Smallest distance to a side where the image goes on, as a share of the edge; -1 outside."""
+        shares = [0.5]
+        for s, p, n, v in zip(start, self.patch, self.shape, voxel, strict=True):
+            if not s <= v < s + p:
+                return -1.0
+            if s > 0:
+                shares.append((v - s + 0.5) / p)
+            if s + p < n:
+                shares.append((s + p - v - 0.5) / p)
+        return min(shares)

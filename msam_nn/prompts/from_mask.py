@@ -1,0 +1,38 @@
+"""Prompts from a mask: a point and a box per connected object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cc3d
+import numpy as np
+from scipy import ndimage
+
+from msam_nn.prompts.simulation import centre_of_largest_error
+
+
+def objects(mask: np.ndarray, min_voxels: int = 1) -> Iterator[tuple[np.ndarray, tuple[slice, slice, slice]]]:
+    """Connected objects (by faces, edges and corners) of a bool mask ``(z, y, x)``, each cropped, and its place."""
+    components = cc3d.connected_components(mask, connectivity=26)
+    statistics = cc3d.statistics(components)
+    for index, (count, box) in enumerate(zip(statistics["voxel_counts"], statistics["bounding_boxes"], strict=True)):
+        if index and count >= min_voxels:
+            yield components[box] == index, tuple(box)
+
+
+def instances(labels: np.ndarray, min_voxels: int = 1) -> Iterator[tuple[np.ndarray, tuple[slice, slice, slice]]]:
+    """Like :func:`objects` of a label map whose values number the objects, connected or not."""
+    for value, place in enumerate(ndimage.find_objects(labels), start=1):
+        if place is not None and (piece := labels[place] == value).sum() >= min_voxels:
+            yield piece, place
+
+
+def centre(piece: np.ndarray, place: Sequence[slice], spacing: Sequence[float]) -> tuple[int, int, int]:
+    """The voxel deepest inside an object, by the distance transform in mm."""
+    inside = centre_of_largest_error(piece, spacing)
+    return tuple(int(i + s.start) for i, s in zip(inside, place, strict=True))
+
+
+def bounds(place: Sequence[slice]) -> tuple[int, ...]:
+    """``(z0, z1, y0, y1, x0, x1)``, upper bounds excluded."""
+    return tuple(int(b) for s in place for b in (s.start, s.stop))
