@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
 
+from msam_nn.errors import UserError
 from msam_nn.networks.config import MSAMConfig, Triple
 from msam_nn.networks.msam import BUILDER
+from msam_nn.preprocessing.memory import CLASSES_PER_STEP, training_memory_gb
 
 TOKEN_EDGES = (4, 8, 16)
 """Voxels per token along the finest axis, finest first."""
 
 REFERENCE_TOKENS, REFERENCE_MEMORY_GB = 1024, 8.0
-"""Attention keeps a score per pair of tokens; a thousand of them train comfortably in nnU-Net's default 8 GB."""
+"""A thousand tokens train in acceptable time on the devices that have nnU-Net's default 8 GB."""
+
+MIN_BATCH_SIZE = 2
+
+CHECKPOINT_GAIN = 1.25
+"""Recomputing stages costs a third of a step's time; it must make the patch larger by this factor."""
 
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": dict(
@@ -38,36 +45,50 @@ class ArchitectureDesign:
     token_size: Triple
     model_size: str
     notes: tuple[str, ...]
+    n_auto_stages: int = 3
+    checkpoint_stages: bool = False
 
-    def to_plans(self, *, background: bool) -> dict:
-        """The ``architecture`` entry of nnU-Net's plans; ``background`` is False for region-based data sets."""
-        config = MSAMConfig(
-            in_channels=1,
-            num_classes=1,
+    def config(self, *, in_channels: int = 1, num_classes: int = 1, background: bool = True) -> MSAMConfig:
+        """The network for so many channels and classes or regions; ``background`` is False for regions."""
+        return MSAMConfig(
+            in_channels=in_channels,
+            num_classes=num_classes,
             patch_size=self.patch_size,
             token_size=self.token_size,
+            n_auto_stages=self.n_auto_stages,
+            checkpoint_stages=self.checkpoint_stages,
             background=background,
             **MODEL_SIZES[self.model_size],
         )
+
+    def to_plans(self, *, background: bool) -> dict:
+        """The ``architecture`` entry of nnU-Net's plans; ``background`` is False for region-based data sets."""
         return {
             "network_class_name": BUILDER,
-            "arch_kwargs": config.to_arch_kwargs(),
+            "arch_kwargs": self.config(background=background).to_arch_kwargs(),
             "_kw_requires_import": [],
         }
 
 
 def token_budget(memory_gb: float) -> int:
-    """Tokens a patch may have; attention memory grows with their square."""
+    """Tokens a patch may have; the time of attention grows with their square."""
     return int(REFERENCE_TOKENS * (memory_gb / REFERENCE_MEMORY_GB) ** 0.5)
 
 
 def choose_model_size(n_cases: int, memory_gb: float) -> tuple[str, str]:
-    """A model size and the reason: transformers from scratch need cases, and memory limits them too."""
+    """A model size and the reason: transformers from scratch need cases, and memory stands for the device's speed."""
     if n_cases >= 1000 and memory_gb >= 20:
         return "base", f"base model: {n_cases} cases and {memory_gb:g} GB allow it"
     if n_cases >= 100 and memory_gb >= 6:
-        return "small", f"small model: {n_cases} cases, {memory_gb:g} GB"
+        return "small", f"small model: {n_cases} cases, {memory_gb:g} GB (base needs 1000 cases and 20 GB)"
     return "tiny", f"tiny model: {n_cases} cases, {memory_gb:g} GB (small needs 100 cases and 6 GB)"
+
+
+def choose_auto_stages(num_classes: int) -> tuple[int, str]:
+    """Stages of a prediction without clicks and the reason: every stage decodes each class."""
+    if num_classes <= CLASSES_PER_STEP:
+        return 3, f"3 automatic stages: {num_classes} class(es), decoded together"
+    return 2, f"2 automatic stages instead of 3: every stage decodes {num_classes} classes"
 
 
 def token_edges(spacing: Sequence[float], finest: int) -> Triple:
@@ -78,41 +99,77 @@ def token_edges(spacing: Sequence[float], finest: int) -> Triple:
     return tuple(int(allowed[np.abs(np.log2(allowed / edge)).argmin()]) for edge in ideal)
 
 
-def choose_patch(
-    median_shape: Sequence[float], spacing: Sequence[float], memory_gb: float
-) -> tuple[Triple, Triple, tuple[str, ...]]:
-    """Patch and token size for a data set.
-
-    The finest tokens whose budget still lets the patch see enough: the whole median image for 4-voxel tokens, a quarter
-    of it (or 96^3 voxels) for 8-voxel tokens; 16-voxel tokens otherwise.
+def design_for_image(
+    median_shape: Sequence[float],
+    spacing: Sequence[float],
+    *,
+    n_cases: int,
+    in_channels: int,
+    num_classes: int,
+    background: bool,
+    object_edge: float,
+    memory_gb: float,
+) -> ArchitectureDesign:
+    """Patch, tokens and network for a data set.
 
     Arguments:
         median_shape: voxels after resampling. spacing: mm, both in array order after transposing.
+        object_edge: edge in voxels of a cube as large as the typical object of the rarest class.
 
-    Returns:
-        Patch size, token size, one note per decision.
+    Raises:
+        UserError: if not even one token a patch fits ``memory_gb``.
     """
+    size, size_note = choose_model_size(n_cases, memory_gb)
+    n_auto_stages, stages_note = choose_auto_stages(num_classes)
     budget = token_budget(memory_gb)
+
+    def largest(tokens: Triple, checkpoint: bool) -> ArchitectureDesign | None:
+        """The median shape in whole tokens, cut where it has most until budget and memory are met."""
+        grid = [max(1, int(np.ceil(s / t - 1e-6))) for s, t in zip(median_shape, tokens, strict=True)]
+        while True:
+            patch = tuple(g * t for g, t in zip(grid, tokens, strict=True))
+            design = ArchitectureDesign(patch, tokens, size, (), n_auto_stages, checkpoint)
+            config = design.config(in_channels=in_channels, num_classes=num_classes, background=background)
+            if prod(grid) <= budget and training_memory_gb(config, MIN_BATCH_SIZE) <= memory_gb:
+                return design
+            if max(grid) == 1:
+                return None
+            grid[int(np.argmax(grid))] -= 1
+
     for finest in TOKEN_EDGES:
         tokens = token_edges(spacing, finest)
-        patch = _largest_patch(median_shape, tokens, budget)
-        coverage = prod(patch) / prod(max(p, s) for p, s in zip(patch, median_shape, strict=True))
-        enough = {4: coverage > 0.95, 8: coverage >= 0.25 or prod(patch) >= 0.9 * 96**3, 16: True}[finest]
-        if enough:
+        plain, recomputing = largest(tokens, False), largest(tokens, True)
+        if recomputing is None:
+            continue
+        gain = prod(recomputing.patch_size) / prod(plain.patch_size) if plain else float("inf")
+        best = recomputing if gain >= CHECKPOINT_GAIN else plain
+        share = coverage(best.patch_size, median_shape)
+        reason = {
+            4: share > 0.95 and "the whole image fits",
+            8: (share >= 0.25 and "a quarter of the image fits")
+            or (prod(best.patch_size) >= 0.9 * 96**3 and "about 96^3 voxels fit")
+            or (object_edge < 16 and f"the rarest class has the volume of {object_edge:.0f}^3 voxels"),
+            16: "finer ones would see too little of the image",
+        }[finest]
+        if reason:
             break
-    notes = (
-        f"tokens of {tokens} voxels: the finest with which {budget} tokens ({memory_gb:g} GB) see enough of the image",
-        f"patch {patch}: {coverage:.0%} of the median image {tuple(round(s) for s in median_shape)}",
-    )
-    return patch, tokens, notes
+    else:
+        raise UserError(
+            f"-gpu_memory_target {memory_gb:g} is too little: not even the smallest patch of a {size} M-SAM network "
+            f"trains in it. Use at least 0.5 GB."
+        )
+    notes = [
+        f"tokens of {tokens} voxels: {reason} in {budget} tokens ({memory_gb:g} GB)",
+        f"patch {best.patch_size}: {share:.0%} of the median image {tuple(round(s) for s in median_shape)}",
+    ]
+    if best.checkpoint_stages:
+        notes.append(f"stages are computed again in the backward pass: the patch becomes {gain:.1f} times as large")
+    return replace(best, notes=(*notes, size_note, stages_note))
 
 
-def _largest_patch(median_shape: Sequence[float], tokens: Triple, budget: int) -> Triple:
-    """The median shape rounded up to whole tokens, then cut where it is largest in tokens until it fits the budget."""
-    grid = [max(1, int(np.ceil(s / t - 1e-6))) for s, t in zip(median_shape, tokens, strict=True)]
-    while prod(grid) > budget:
-        grid[int(np.argmax(grid))] -= 1
-    return tuple(g * t for g, t in zip(grid, tokens, strict=True))
+def coverage(patch_size: Sequence[float], shape: Sequence[float]) -> float:
+    """Share of an image of ``shape`` voxels that one patch covers."""
+    return prod(min(1.0, p / s) for p, s in zip(patch_size, shape, strict=True))
 
 
 def fit_tokens(patch_size: Sequence[int], spacing: Sequence[float], memory_gb: float = REFERENCE_MEMORY_GB) -> Triple:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -9,17 +11,20 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UnsupportedError, UserError
-from msam_nn.preprocessing.architecture import ArchitectureDesign, choose_model_size, choose_patch
+from msam_nn.preprocessing.architecture import design_for_image
+from msam_nn.preprocessing.foreground import oversampling, rarest_fraction
+from msam_nn.preprocessing.memory import GB, bytes_per_sample, training_memory_gb, weights_bytes
 
-VOXELS_PER_GB = 700_000
-"""Patch voxels a training step holds per GB: mask logits and losses of all stages at full resolution."""
+MAX_BATCH_SIZE = 8
+
+LABELS_READ = 10
 
 
 class MSAMPlanner(ExperimentPlanner):
     """nnU-Net's planner with M-SAM networks: spacing, normalisation, resampling and data layout stay nnU-Net's.
 
-    Patch, token size, network and batch size follow from the fingerprint and ``-gpu_memory_target``; the reasons are in
-    the plans under ``planning_notes``. There is no 2D configuration.
+    Patch, token size, network, batch size and foreground oversampling follow from the fingerprint, a few labels and
+    ``-gpu_memory_target``; the reasons are in the plans under ``planning_notes``. There is no 2D configuration.
 
     Raises:
         UserError: for data sets without a training case.
@@ -57,33 +62,59 @@ class MSAMPlanner(ExperimentPlanner):
         plan = super().get_plans_for_configuration(
             spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
         )
-        if len(spacing) == 2:
-            return plan
-        memory_gb = self.UNet_vram_target_GB
-        patch, tokens, notes = choose_patch(median_shape, spacing, memory_gb)
-        size, reason = choose_model_size(len(self.dataset), memory_gb)
-        design = ArchitectureDesign(patch, tokens, size, (*notes, reason))
-        batch_size, why = self._choose_batch_size(patch, approximate_n_voxels_dataset)
-        plan.update(
-            patch_size=np.array(patch),
-            batch_size=batch_size,
-            architecture=design.to_plans(background=not self._has_regions()),
-            planning_notes=[*design.notes, why],
-        )
+        if len(spacing) == 3:
+            plan.update(self.design(spacing, median_shape, approximate_n_voxels_dataset))
         return plan
 
-    def _choose_batch_size(self, patch: tuple[int, ...], dataset_voxels: float) -> tuple[int, str]:
-        """As many patches as memory holds, at most 5 % of the data set's voxels, at least nnU-Net's minimum of 2."""
-        by_memory = int(self.UNet_vram_target_GB * VOXELS_PER_GB / prod(patch))
-        by_data = round(dataset_voxels * self.max_dataset_covered / prod(patch))
-        batch_size = max(self.UNet_min_batch_size, min(by_memory, by_data, 8))
-        return (
-            batch_size,
-            f"batch size {batch_size}: memory allows {by_memory}, 5 % of the voxels are {by_data}, limit 8",
+    def design(self, spacing: Sequence[float], median_shape: Sequence[float], dataset_voxels: float) -> dict:
+        """The entries of a configuration's plans that are M-SAM's; all in voxels and mm after resampling."""
+        labels, memory_gb = self.label_manager, self.UNet_vram_target_GB
+        fraction = self.foreground_fraction
+        data = dict(
+            in_channels=len(self.dataset_json.get("channel_names") or self.dataset_json["modality"]),
+            num_classes=labels.num_segmentation_heads - (not labels.has_regions),
+            background=not labels.has_regions,
+        )
+        design = design_for_image(
+            median_shape,
+            spacing,
+            n_cases=len(self.dataset),
+            object_edge=(fraction * prod(median_shape)) ** (1 / 3),
+            memory_gb=memory_gb,
+            **data,
+        )
+        config = design.config(**data)
+        by_memory = int((memory_gb * GB - weights_bytes(config)) / bytes_per_sample(config))
+        by_data = round(dataset_voxels * self.max_dataset_covered / prod(design.patch_size))
+        batch_size = max(self.UNet_min_batch_size, min(by_memory, by_data, MAX_BATCH_SIZE))
+        share, why = oversampling(design.patch_size, median_shape, fraction)
+        return dict(
+            patch_size=np.array(design.patch_size),
+            batch_size=batch_size,
+            architecture=design.to_plans(background=data["background"]),
+            oversample_foreground_percent=share,
+            planning_notes=[
+                *design.notes,
+                f"batch size {batch_size}: memory allows {by_memory}, 5 % of the voxels are {by_data}, "
+                f"limits {self.UNet_min_batch_size} and {MAX_BATCH_SIZE}",
+                why,
+                f"training takes about {training_memory_gb(config, batch_size):.2g} GB",
+            ],
         )
 
-    def _has_regions(self) -> bool:
-        return LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order")).has_regions
+    @property
+    def label_manager(self) -> LabelManager:
+        return LabelManager(self.dataset_json["labels"], self.dataset_json.get("regions_class_order"))
+
+    @cached_property
+    def foreground_fraction(self) -> float:
+        """Share of the rarest class in a cropped image, from the labels of at most :data:`LABELS_READ` cases: nnU-Net's
+        fingerprint does not hold it."""
+        reader = self.determine_reader_writer()()
+        files = [case["label"] for case in self.dataset.values()]
+        chosen = files[:: -(-len(files) // LABELS_READ)]
+        fraction = rarest_fraction((reader.read_seg(file)[0] for file in chosen), self.label_manager)
+        return min(1.0, fraction / self.dataset_fingerprint["median_relative_size_after_cropping"])
 
     def plan_experiment(self):
         shapes = np.array(self.dataset_fingerprint["shapes_after_crop"])

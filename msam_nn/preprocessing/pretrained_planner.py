@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIOWithReorient
 from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization, ZScoreNormalization
@@ -11,6 +13,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import resample_data_o
 from msam_nn.errors import UserError
 from msam_nn.networks.config import MSAMConfig
 from msam_nn.networks.msam import BUILDER
+from msam_nn.preprocessing.foreground import oversampling
 from msam_nn.preprocessing.normalization import SAMMed3DCTNormalization, SAMMed3DNormalization
 from msam_nn.preprocessing.planners import MSAMPlanner
 from msam_nn.preprocessing.pretrained_preprocessor import SAMMed3DPreprocessor
@@ -95,14 +98,11 @@ class MSAMPretrainedPlanner(MSAMPlanner):
         schemes = [get_normalization_scheme(name) for name in channels.values()]
         return [ours.get(scheme, scheme).__name__ for scheme in schemes], [False] * len(schemes)
 
-    def get_plans_for_configuration(self, spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache):
-        plan = super().get_plans_for_configuration(
-            spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
-        )
-        if len(spacing) == 2:
-            return plan
-        config = MSAMConfig.sam_med3d(background=not self._has_regions())
-        plan.update(
+    def design(self, spacing: Sequence[float], median_shape: Sequence[float], dataset_voxels: float) -> dict:
+        background = not self.label_manager.has_regions
+        config = MSAMConfig.sam_med3d(background=background)
+        share, why = oversampling(config.patch_size, median_shape, self.foreground_fraction)
+        return dict(
             patch_size=np.array(config.patch_size),
             batch_size=BATCH_SIZE,
             architecture={
@@ -110,6 +110,6 @@ class MSAMPretrainedPlanner(MSAMPlanner):
                 "arch_kwargs": config.to_arch_kwargs(),
                 "_kw_requires_import": [],
             },
-            planning_notes=list(NOTES),
+            oversample_foreground_percent=share,
+            planning_notes=[*NOTES, why],
         )
-        return plan

@@ -1,17 +1,18 @@
-from math import prod
-
 import pytest
 
+from msam_nn.errors import UserError
 from msam_nn.networks import BUILDER, MSAMConfig
 from msam_nn.preprocessing.architecture import (
     MODEL_SIZES,
+    choose_auto_stages,
     choose_model_size,
-    choose_patch,
     design_architecture,
+    design_for_image,
     fit_tokens,
     token_budget,
     token_edges,
 )
+from msam_nn.preprocessing.memory import training_memory_gb
 
 
 @pytest.mark.parametrize(
@@ -32,23 +33,60 @@ def test_token_budget_grows_with_the_root_of_memory():
     assert token_budget(8) == 1024 and token_budget(32) == 2048 and token_budget(2) == 512
 
 
+def design(shape, spacing=(1, 1, 1), memory_gb=8, *, num_classes=1, n_cases=20, object_edge=30, in_channels=1):
+    return design_for_image(
+        shape,
+        spacing,
+        n_cases=n_cases,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        background=True,
+        object_edge=object_edge,
+        memory_gb=memory_gb,
+    )
+
+
 def test_small_images_get_fine_tokens_and_whole_image_patches():
-    patch, tokens, notes = choose_patch((35.0, 51.0, 35.0), (1, 1, 1), 12)
-    assert tokens == (4, 4, 4) and patch == (36, 52, 36)
-    assert len(notes) == 2 and "100%" in notes[1]
+    small = design((35.0, 51.0, 35.0), memory_gb=12)
+    assert small.token_size == (4, 4, 4) and small.patch_size == (36, 52, 36)
+    assert len(small.notes) == 4 and "100%" in small.notes[1]
 
 
 def test_large_images_get_coarse_tokens_within_the_budget():
-    patch, tokens, _ = choose_patch((130.0, 512.0, 512.0), (2.5, 0.8, 0.8), 8)
-    assert prod(p // t for p, t in zip(patch, tokens, strict=True)) <= 1024
-    assert all(p % t == 0 for p, t in zip(patch, tokens, strict=True))
-    assert all(p <= 1.2 * m for p, m in zip(patch, (130, 512, 512), strict=True))
+    large = design((130.0, 512.0, 512.0), (2.5, 0.8, 0.8))
+    assert large.config().n_tokens <= 1024 and large.token_size == (4, 16, 16)
+    assert all(p <= 1.2 * m for p, m in zip(large.patch_size, (130, 512, 512), strict=True))
 
 
 @pytest.mark.parametrize("shape", [(10, 256, 216), (600, 400, 400), (155, 240, 240), (5, 20, 20), (1.4, 30, 30)])
-def test_every_patch_makes_a_valid_network(shape):
-    patch, tokens, _ = choose_patch(shape, (1, 1, 1), 8)
-    MSAMConfig(in_channels=1, num_classes=1, patch_size=patch, token_size=tokens)
+@pytest.mark.parametrize("memory_gb", [0.5, 8, 80])
+def test_every_patch_trains_two_samples_within_the_memory(shape, memory_gb):
+    planned = design(shape, memory_gb=memory_gb, num_classes=8, in_channels=4, n_cases=2000)
+    config = planned.config(in_channels=4, num_classes=8)
+    assert training_memory_gb(config, 2) <= memory_gb
+    assert all(p < s + t for p, s, t in zip(planned.patch_size, shape, planned.token_size, strict=True))
+
+
+def test_tiny_objects_get_finer_tokens_at_the_cost_of_context():
+    assert design((300, 500, 500), object_edge=30).token_size == (16, 16, 16)
+    fine = design((300, 500, 500), object_edge=9)
+    assert fine.token_size == (8, 8, 8) and "9^3" in fine.notes[0]
+
+
+def test_stages_are_recomputed_where_that_makes_the_patch_larger():
+    few, many = design((155, 240, 240), memory_gb=2), design((155, 240, 240), memory_gb=2, num_classes=8)
+    assert not few.checkpoint_stages and many.checkpoint_stages
+    assert "computed again" in " ".join(many.notes)
+
+
+def test_too_little_memory_is_refused_with_a_number():
+    with pytest.raises(UserError, match="Use at least 0.5 GB"):
+        design((64, 64, 64), memory_gb=0.05)
+
+
+def test_many_classes_are_decoded_in_fewer_stages():
+    assert choose_auto_stages(8)[0] == 3 and choose_auto_stages(9)[0] == 2
+    assert design((64, 64, 64), num_classes=13).n_auto_stages == 2
 
 
 def test_foreign_patches_keep_their_size_and_get_tokens_that_divide_them():

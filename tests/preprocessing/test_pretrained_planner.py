@@ -25,6 +25,7 @@ def raw(tmp_path, monkeypatch):
     for name in ("raw", "preprocessed"):
         (tmp_path / name / DATASET).mkdir(parents=True)
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    monkeypatch.setattr(MSAMPretrainedPlanner, "foreground_fraction", 0.001)  # there are no labels to read
     statistics = dict(mean=1.0, std=1.0, median=1.0, min=0.0, max=2.0, percentile_00_5=0.0, percentile_99_5=2.0)
     fingerprint = {
         "spacings": [[3.0, 0.8, 0.8]] * 5,
@@ -67,7 +68,7 @@ def test_plans_hold_the_released_geometry(raw):
     assert configuration["spacing"] == [1.5, 1.5, 1.5]
     assert configuration["patch_size"] == [128, 128, 128]
     assert configuration["batch_size"] == 2
-    assert len(configuration["planning_notes"]) == 5
+    assert len(configuration["planning_notes"]) == 6 and "placed on foreground" in configuration["planning_notes"][-1]
     kwargs = configuration["architecture"]["arch_kwargs"]
     assert MSAMConfig.from_arch_kwargs(1, 2, kwargs) == MSAMConfig.sam_med3d()
 
