@@ -14,8 +14,10 @@ from torch import Tensor, autocast, nn
 
 from msam_nn.errors import UserError
 from msam_nn.networks import MSAM
+from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks
 from msam_nn.trainers.architecture import adopt_plans, network_config
+from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
 from msam_nn.trainers.targets import split_targets
 
@@ -36,8 +38,10 @@ class MSAMTrainer(nnUNetTrainer):
 
     p_automatic = 0.4
     p_clicks_from_nothing = 0.2
-    n_click_stages = 3
-    max_classes_per_step = 8
+    n_click_stages = CLICK_STAGES
+    max_classes_per_step = CLASSES_PER_STEP
+    sample_components = True
+    """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
     initial_learning_rate = 8e-4
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
@@ -57,6 +61,9 @@ class MSAMTrainer(nnUNetTrainer):
         self.initial_lr = self.initial_learning_rate
         self.weight_decay = 0.1
         self.enable_deep_supervision = False
+        planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
+        if planned is not None:
+            self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
         self.click_generator = torch.Generator(device=self.device)
 
     @staticmethod
@@ -136,7 +143,8 @@ class MSAMTrainer(nnUNetTrainer):
                     f"Fold {self.fold} of {self.plans_manager.dataset_name} has no {purpose} case: check "
                     f"splits_final.json in {self.preprocessed_dataset_folder_base}, or train fold 'all'."
                 )
-        return datasets
+        training, validation = datasets
+        return (ComponentDataset(training) if self.sample_components else training), validation
 
     def do_split(self):
         try:
