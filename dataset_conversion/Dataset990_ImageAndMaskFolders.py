@@ -48,7 +48,6 @@ def describe(args: argparse.Namespace) -> Dataset:
         values={0: 0} | {value: i for i, value in enumerate(published.values(), start=1)},
         licence=args.licence,
         reference=args.reference,
-        copy_geometry=args.copy_geometry,
         splits=partial(grouped_splits, patient=args.patient) if args.patient else None,
     )
 
@@ -85,7 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--label", action="append", metavar="NAME[=VALUE]", help="a label and its value in the masks (default: tumour)")
     add("--name", default=DEFAULT_NAME, help=f"of the data set (default: {DEFAULT_NAME})")
     add("--patient", metavar="REGEX", help="the patient's part of a case's name; writes folds grouped by patient")
-    add("--copy-geometry", action="store_true", help="masks of the right shape get the image's header")
     add("--licence", default="not stated", help="for dataset.json")
     add("--reference", default="not stated", help="for dataset.json")
     args = parser.parse_args(arguments)

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nnunetv2.configuration import default_num_processes
@@ -24,11 +25,12 @@ def main(description: str, tasks: Mapping[str, Dataset], arguments: Sequence[str
         the exit code, see :func:`run`.
     """
     parser = common_parser(next(iter(tasks.values())).name, description)
+    default = next(iter(tasks))
     if len(tasks) > 1:
-        written = "; ".join(f"{task}: {dataset.name}" for task, dataset in tasks.items())
-        parser.add_argument("--task", choices=tasks, default=next(iter(tasks)), help=f"default: first of {written}")
+        written = ", ".join(f"{task} writes {dataset.name}" for task, dataset in tasks.items())
+        parser.add_argument("--task", choices=tasks, default=default, help=f"{written} (default: {default})")
     args = parser.parse_args(arguments)
-    return run(tasks[args.task] if len(tasks) > 1 else next(iter(tasks.values())), args)
+    return run(tasks[getattr(args, "task", default)], args)
 
 
 def common_parser(script: str, description: str) -> argparse.ArgumentParser:
@@ -38,6 +40,11 @@ def common_parser(script: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FOLDER", help="nnU-Net's raw folder (default: $nnUNet_raw)")
     workers = min(default_num_processes, os.cpu_count() or 1)
     parser.add_argument("--num-workers", metavar="N", type=int, default=workers, help=f"processes (default: {workers})")
+    parser.add_argument(
+        "--copy-geometry",
+        action="store_true",
+        help="keep masks of the right shape whose header disagrees with the image's, and give them the image's",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing data set")
     return parser
 
@@ -52,7 +59,7 @@ def run(dataset: Dataset, args: argparse.Namespace, mask_source: Path | None = N
         if args.num_workers < 1:
             raise UserError(f"--num-workers takes at least 1, not {args.num_workers}.")
         report = convert(
-            dataset,
+            replace(dataset, copy_geometry=dataset.copy_geometry or args.copy_geometry),
             args.input,
             target_folder(args.output, dataset.name),
             mask_source=mask_source,

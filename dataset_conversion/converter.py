@@ -88,6 +88,7 @@ def _call_converter(dataset: Dataset, source: Path, unfinished: Path, num_worker
     """Let nnU-Net's converter write into an nnU-Net raw folder of its own, and take the data set it made."""
     raw = unfinished / "raw"
     raw.mkdir()
+    print("nnU-Net's own converter writes the sound cases ...", flush=True)
     with _nnunet_folders(raw):
         dataset.converter(source, raw, num_workers)
     (made,) = raw.iterdir()

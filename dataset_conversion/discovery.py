@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -47,11 +48,12 @@ def find_cases(dataset: Dataset, source: Path, mask_source: Path | None = None) 
 
 
 def _walk(source: Path) -> Iterator[tuple[str, Path]]:
-    """``/`` + relative path, and path, of everything that is not hidden."""
-    for path in sorted(source.rglob("*")):
-        relative = path.relative_to(source)
-        if not any(part.startswith(".") for part in relative.parts):
-            yield f"/{relative.as_posix()}" + "/" * path.is_dir(), path
+    """``/`` + relative path, and path, of everything that is not hidden; links to folders are followed."""
+    for folder, subfolders, files in os.walk(source, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in subfolders + sorted(name for name in files if not name.startswith(".")):
+            path = Path(folder, name)
+            yield f"/{path.relative_to(source).as_posix()}" + "/" * (name in subfolders), path
 
 
 def _assemble(

@@ -7,7 +7,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from dataset_conversion.checks import (
@@ -44,13 +43,13 @@ def process_case(case: Case, dataset: Dataset, folder: Path) -> Outcome:
         for image, found in zip(images, case.images, strict=True):
             check_finite(image, found.path)
             check_same_grid(image, found.path, images[0])
-        notes, labels = [], None
+        notes, labels, same_grid = [], None, True
         if case.mask:
             mask = read_volume(case.mask.path)
             check_finite(mask, case.mask.path)
             labels = stored_labels(mask, case.mask.path, dataset.values)
-            follows = _check_mask_geometry(mask, case.mask.path, images[0], dataset.copy_geometry)
-            notes += [] if follows else ["the mask's header disagreed and now equals the image's"]
+            same_grid = _check_mask_geometry(mask, case.mask.path, images[0], dataset.copy_geometry)
+            notes += [] if same_grid else ["the mask's header disagreed and now equals the image's"]
             notes += [] if labels.any() else ["empty mask, kept"]
     except BrokenCaseError as problem:
         return Outcome(case.name, str(problem))
@@ -59,7 +58,10 @@ def process_case(case: Case, dataset: Dataset, folder: Path) -> Outcome:
         _store_image(image, found.path, _target(dataset, folder, found.place, own), link=dataset.converter is not None)
     if case.mask:
         target = _target(dataset, folder, case.mask.place, f"labelsTr/{case.name}{FILE_ENDING}")
-        _store_mask(case.mask.path, labels, images[0], dataset, target)
+        if not (same_grid and _store_published_mask(case.mask.path, dataset, target)):
+            mask = sitk.GetImageFromArray(labels)
+            mask.CopyInformation(images[0])
+            sitk.WriteImage(mask, str(target), useCompression=True)
     return Outcome(case.name, notes=tuple(notes))
 
 
@@ -103,12 +105,13 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _store_mask(source: Path, labels: np.ndarray, image: sitk.Image, dataset: Dataset, target: Path) -> None:
+def _store_published_mask(source: Path, dataset: Dataset, target: Path) -> bool:
+    """Leave the mask to nnU-Net's own code, where it has some for this data set; returns whether it has."""
     if dataset.write_mask:
         dataset.write_mask(str(source), str(target))
-    elif dataset.converter and source.name.endswith(FILE_ENDING) and all(k == v for k, v in dataset.values.items()):
+        return True
+    as_published = source.name.endswith(FILE_ENDING) and all(k == v for k, v in dataset.values.items())
+    if dataset.converter and as_published:
         _link(source, target)
-    else:
-        mask = sitk.GetImageFromArray(labels)
-        mask.CopyInformation(image)
-        sitk.WriteImage(mask, str(target), useCompression=True)
+        return True
+    return False
