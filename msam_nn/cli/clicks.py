@@ -1,54 +1,126 @@
-"""``msam clicks``: Dice of a trained model without and with simulated clicks, on the validation cases of its folds."""
+"""``msam clicks``: what simulated clicks make of a trained model's predictions on its validation cases."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msam_nn.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msam_nn.evaluation.clicks import Protocol
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register ``msam clicks``."""
     parser = subparsers.add_parser(
         "clicks",
-        help="Dice without and with simulated clicks, on validation cases",
+        help="scores without and with simulated clicks, on validation cases",
         description="Predict the validation cases of each fold with that fold's model on whole volumes, then correct "
-        "every class with simulated clicks in the centre of its largest error.",
+        "every class with simulated clicks.",
     )
     parser.add_argument("-d", dest="dataset", required=True, help="data set ID or name")
-    parser.add_argument("-tr", dest="trainer", default="MSAMTrainer")
-    parser.add_argument("-p", dest="plans", default="MSAMPlans")
-    parser.add_argument("-c", dest="configuration", default="3d_fullres")
-    parser.add_argument("-f", dest="folds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default all five")
-    parser.add_argument("-n", dest="clicks", nargs="+", type=int, default=[0, 1, 3, 5, 10], help="numbers of clicks")
-    parser.add_argument("-o", dest="output", type=Path, help="write the score of every case to this CSV file")
-    parser.add_argument("-device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("-tr", dest="trainer", default="MSAMTrainer", help="default: %(default)s")
+    parser.add_argument("-p", dest="plans", default="MSAMPlans", help="default: %(default)s")
+    parser.add_argument("-c", dest="configuration", default="3d_fullres", help="default: %(default)s")
+    parser.add_argument("-f", dest="folds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default: all five")
+    parser.add_argument("-n", dest="clicks", type=int, default=10, help="clicks a class (default: %(default)s)")
+    parser.add_argument(
+        "--strategy",
+        nargs="+",
+        choices=("centre", "uniform"),
+        help="where the user clicks: the centre of the largest error, or anywhere in the error (default: centre)",
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat the uniform strategy with each seed")
+    parser.add_argument(
+        "--start", choices=("automatic", "empty"), help="what the first click finds (default: automatic)"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("volume", "paper"),
+        default="volume",
+        help="paper: ten uniform clicks from an empty mask on a crop centred on the label, as published; not "
+        "comparable with whole volumes",
+    )
+    parser.add_argument("--tolerance", type=float, help="of the normalised surface Dice, in mm (default: 1)")
+    parser.add_argument("-o", dest="output", type=Path, help="a new folder for all scores (CSV) and the summary")
+    parser.add_argument("-device", choices=("cpu", "cuda"), default="cuda", help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print the summary, write the CSV."""
+    """Evaluate, print the summary, write the folder; 1 if cases failed."""
     import pandas as pd
     import torch
 
-    from msam_nn.evaluation.clicks import evaluate_clicks, summarise
+    from msam_nn.evaluation.click_summary import to_markdown
+    from msam_nn.evaluation.clicks import run_protocol
     from msam_nn.evaluation.nnunet_results import dataset_name, model_folder, validation_cases
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
-    if min(args.clicks) < 0:
-        raise UserError(f"-n takes numbers of clicks from 0 on, got {min(args.clicks)}.")
-    dataset, scores = dataset_name(args.dataset), []
+    if args.output and args.output.exists():
+        raise UserError(f"{args.output} exists already: choose another folder.")
+    protocol = make_protocol(args)
+    dataset = dataset_name(args.dataset)
     model = model_folder(dataset, args.trainer, args.plans, args.configuration, args.folds)
-    for fold in args.folds:
-        cases = validation_cases(dataset, fold)
-        images, labels = {k: c.images for k, c in cases.items()}, {k: c.label for k, c in cases.items()}
-        scores.append(evaluate_clicks(model, (fold,), images, labels, args.clicks, torch.device(args.device)))
-    scores = pd.concat(scores, ignore_index=True)
-    print(summarise(scores).round(4).to_string())
-    undefined = scores.query("clicks == 0")["dice"].isna().sum()
-    if undefined:
-        print(f"{undefined} classes of cases are neither true nor predicted at 0 clicks and not counted there.")
-    if args.output:
-        scores.to_csv(args.output, index=False)
-    return 0
+    validation = {fold: validation_cases(dataset, fold) for fold in args.folds}
+    tables, failed = [], {}
+    for fold, cases in validation.items():
+        images, labels = ({k: getattr(c, what) for k, c in cases.items()} for what in ("images", "label"))
+        scores, failures = run_protocol(protocol, model, (fold,), images, labels, torch.device(args.device))
+        tables.append(scores.assign(fold=fold, protocol=protocol.name))
+        failed |= failures
+    scores = pd.concat(tables, ignore_index=True)
+    if len(scores):
+        title = f"{dataset}, {model.name}, folds {', '.join(map(str, args.folds))}"
+        summary = to_markdown(scores, title=title, protocol=protocol.name, tolerance_mm=protocol.tolerance_mm)
+        print(summary)
+        if args.output:
+            write(args.output, scores, summary)
+    for case, reason in failed.items():
+        print(f"{case} failed: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def make_protocol(args: argparse.Namespace) -> Protocol:
+    """What the options ask for.
+
+    Raises:
+        UserError: if they contradict each other.
+    """
+    from msam_nn.evaluation.metrics import TOLERANCE_MM
+    from msam_nn.evaluation.paper_protocol import PaperCrop
+    from msam_nn.evaluation.whole_volume_clicks import WholeVolume
+
+    tolerance = TOLERANCE_MM if args.tolerance is None else args.tolerance
+    if args.clicks < 1:
+        raise UserError(f"-n takes a number of clicks from 1 on, got {args.clicks}.")
+    if tolerance <= 0:
+        raise UserError(f"--tolerance takes a distance above 0 mm, got {tolerance:g}.")
+    if args.protocol == "paper":
+        if args.strategy or args.start:
+            raise UserError("--protocol paper clicks uniformly from an empty mask: leave out --strategy and --start.")
+        return PaperCrop(n_stages=args.clicks, seeds=args.seeds, tolerance_mm=tolerance)
+    return WholeVolume(
+        n_clicks=range(args.clicks + 1),
+        strategies=args.strategy or ["centre"],
+        seeds=args.seeds,
+        automatic=args.start != "empty",
+        tolerance_mm=tolerance,
+    )
+
+
+def write(folder: Path, scores: pd.DataFrame, summary: str) -> None:
+    """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``."""
+    from msam_nn.evaluation.click_curves import describe_curves
+    from msam_nn.folders import new_folder
+
+    with new_folder(folder) as unfinished:
+        scores.to_csv(unfinished / "clicks.csv", index=False)
+        describe_curves(scores).to_csv(unfinished / "curves.csv", index=False)
+        (unfinished / "summary.md").write_text(summary, encoding="utf-8")
+    print(f"Written to {folder}: clicks.csv, curves.csv, summary.md")

@@ -1,6 +1,11 @@
 """Where prompts come from: nobody, a simulated user, a recorded one."""
 
-from msam_nn.prompts.simulation import centre_of_largest_error, click_of_largest_error, sample_error_clicks
+from msam_nn.prompts.simulation import (
+    centre_of_largest_error,
+    click_of_largest_error,
+    sample_error_clicks,
+    uniform_click,
+)
 from msam_nn.prompts.sources import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 __all__ = [
@@ -11,4 +16,5 @@ __all__ = [
     "click_of_largest_error",
     "foreground",
     "sample_error_clicks",
+    "uniform_click",
 ]

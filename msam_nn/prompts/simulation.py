@@ -95,6 +95,16 @@ def click_of_largest_error(
     return _deepest_voxel(*component, spacing), label
 
 
+def uniform_click(
+    prediction: np.ndarray, target: np.ndarray, generator: torch.Generator | None = None
+) -> tuple[tuple[int, int, int], int] | None:
+    """A click anywhere in the error, every voxel equally likely; arguments and result as above."""
+    truth = torch.from_numpy(target)[None, None]
+    points, labels = sample_error_clicks(torch.from_numpy(prediction)[None, None] ^ truth, truth, generator)
+    label = int(labels)
+    return None if label == PADDING else (tuple(int(v) for v in points[0, 0, 0]), label)
+
+
 def _largest_component(mask: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]] | None:
     """The largest face-connected component, cropped to its bounding box, and that box."""
     components, count = ndimage.label(mask)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from msam_nn.prompts import centre_of_largest_error, click_of_largest_error, sample_error_clicks
+from msam_nn.prompts import centre_of_largest_error, click_of_largest_error, sample_error_clicks, uniform_click
 from msam_nn.prompts.simulation import count_per_row
 
 
@@ -103,3 +103,12 @@ def test_fast_counting_counts(shape):
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(2)) > 0.3
     for rows in (mask, torch.ones_like(mask), mask[..., 1:]):
         assert torch.equal(count_per_row(rows), rows.sum(-1))
+
+
+def test_a_uniform_click_falls_on_an_error_and_knows_its_kind():
+    target, prediction = np.zeros((2, 3, 4, 5), bool)
+    target[1, 2, 3], prediction[0, 1, 2] = [True] * 5, [True] * 5
+    clicks = [uniform_click(prediction, target, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    assert {(voxel[:2] == (1, 2), label) for voxel, label in clicks} == {(True, 1), (False, 0)}
+    assert all(target[voxel] ^ prediction[voxel] for voxel, _ in clicks)
+    assert uniform_click(target, target) is None
