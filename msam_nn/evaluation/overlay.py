@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from msam_nn.evaluation.metrics import dice
 
 TRUTH_COLOUR = "#56B4E9"
 PREDICTION_COLOURS = ("#E69F00", "#CC79A7", "#F0E442")
+CLASS_COLOURS = ("#56B4E9", "#E69F00", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 """Colours of Okabe and Ito, told apart with any kind of colour vision."""
 
 VIEWS = ("axial", "coronal", "sagittal")
@@ -24,6 +26,7 @@ PANEL_INCHES = 3.0
 GAP_INCHES = 0.08
 TITLE_INCHES = 0.34
 LEGEND_INCHES = 0.42
+LEGEND_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class OverlayCase:
         clicks: ``(n, 3)`` voxel indices in array order; drawn in the slices at most one voxel away.
         click_labels: ``(n,)``, 1 for a click on missed foreground, 0 for a click on false foreground.
         window: grey values shown as black and white; None takes the image's 1st and 99th percentile.
+        classes: name in the legend -> label values of ``truth``, outlined in a colour each (again from the first
+            colour after six); None outlines every value in one colour.
 
     Raises:
         ValueError: if the shapes differ, or there are more than three predictions.
@@ -52,6 +57,7 @@ class OverlayCase:
     clicks: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), int))
     click_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     window: tuple[float, float] | None = None
+    classes: Mapping[str, Sequence[int]] | None = None
 
     def __post_init__(self) -> None:
         shapes = {self.image.shape, self.truth.shape, *(p.shape for p in self.predictions.values())}
@@ -94,7 +100,8 @@ def draw_overlay(cases: Sequence[OverlayCase]) -> Figure:
         raise ValueError("There is nothing to draw: no cases were given.")
     widths, heights = zip(*(_row_inches(case) for case in cases), strict=True)
     width = max(max(sum(w) + 2 * GAP_INCHES for w in widths), 6.0)
-    height = sum(heights) + TITLE_INCHES * len(cases) + LEGEND_INCHES
+    handles = _legend_handles(cases)
+    height = sum(heights) + TITLE_INCHES * len(cases) + LEGEND_INCHES * -(-len(handles) // LEGEND_COLUMNS)
     figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="black")
     top = height
     for case, panel_widths, row_height in zip(cases, widths, heights, strict=True):
@@ -105,7 +112,14 @@ def draw_overlay(cases: Sequence[OverlayCase]) -> Figure:
             box = (left / width, top / height, panel_width / width, row_height / height)
             _draw_view(figure.add_axes(box), case, axis)
             left += panel_width + GAP_INCHES
-    _draw_legend(figure, cases)
+    figure.legend(
+        handles=handles,
+        loc="lower center",
+        ncol=min(len(handles), LEGEND_COLUMNS),
+        frameon=False,
+        labelcolor="white",
+        borderaxespad=0.4,
+    )
     return figure
 
 
@@ -146,7 +160,12 @@ def _draw_view(axes: Axes, case: OverlayCase, axis: int) -> None:
         extent=(0, width, height, 0),
         interpolation="bilinear",
     )
-    _outline(axes, case.truth.take(index, axis), (width, height), TRUTH_COLOUR, 2.2)
+    truth = case.truth.take(index, axis)
+    if case.classes is None:
+        _outline(axes, truth, (width, height), TRUTH_COLOUR, 2.2)
+    else:
+        for colour, values in zip(cycle(CLASS_COLOURS), case.classes.values(), strict=False):
+            _outline(axes, np.isin(truth, values), (width, height), colour, 1.6)
     for colour, prediction in zip(PREDICTION_COLOURS, case.predictions.values(), strict=False):
         _outline(axes, prediction.take(index, axis), (width, height), colour, 1.2)
     _draw_clicks(axes, case, axis, index)
@@ -154,7 +173,15 @@ def _draw_view(axes: Axes, case: OverlayCase, axis: int) -> None:
     axes.set(xlim=(0, width), ylim=(0, height) if up else (height, 0), aspect="equal", anchor="C")
     axes.axis("off")
     axes.text(
-        0.02, 0.98, f"{VIEWS[axis]} {index}", transform=axes.transAxes, color="#BBBBBB", fontsize=8, va="top", ha="left"
+        0.02,
+        0.98,
+        f"{VIEWS[axis]} {index}",
+        transform=axes.transAxes,
+        color="#DDDDDD",
+        fontsize=8,
+        va="top",
+        ha="left",
+        bbox=dict(facecolor="black", alpha=0.6, linewidth=0, pad=1.5),
     )
 
 
@@ -179,9 +206,11 @@ def _marker(label: int) -> str:
     return "P" if label else "X"
 
 
-def _draw_legend(figure: Figure, cases: Sequence[OverlayCase]) -> None:
+def _legend_handles(cases: Sequence[OverlayCase]) -> list[Line2D]:
     names = max((list(case.predictions) for case in cases), key=len)
-    handles = [Line2D([], [], color=TRUTH_COLOUR, linewidth=2.2, label="truth")]
+    classes = max((list(case.classes or ()) for case in cases), key=len)
+    truths = zip(cycle(CLASS_COLOURS), classes, strict=False) if classes else [(TRUTH_COLOUR, "truth")]
+    handles = [Line2D([], [], color=c, linewidth=2.2, label=n) for c, n in truths]
     handles += [
         Line2D([], [], color=c, linewidth=1.6, label=n) for c, n in zip(PREDICTION_COLOURS, names, strict=False)
     ]
@@ -189,6 +218,4 @@ def _draw_legend(figure: Figure, cases: Sequence[OverlayCase]) -> None:
     for label, text in ((1, "click: add"), (0, "click: remove")):
         if label in given:
             handles.append(Line2D([], [], linestyle="", marker=_marker(label), color="white", label=text))
-    figure.legend(
-        handles=handles, loc="lower center", ncol=len(handles), frameon=False, labelcolor="white", borderaxespad=0.4
-    )
+    return handles

@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from msam_nn.evaluation.overlay import (
+    CLASS_COLOURS,
     DOTS_PER_INCH,
     GAP_INCHES,
     LEGEND_INCHES,
@@ -66,6 +67,16 @@ def test_outlines_lie_on_the_borders_of_the_masks_in_mm(case):
     assert outlines(axial)[TRUTH_COLOUR] == pytest.approx((10, 24, 10, 18))
     assert outlines(sagittal)[TRUTH_COLOUR] == pytest.approx((10, 18, 12, 28))
     assert PREDICTION_COLOURS[0] not in outlines(sagittal)
+
+
+def test_classes_and_regions_are_outlined_in_a_colour_each(case):
+    truth = box((3, 7), (5, 9), (10, 20)) + box((3, 7), (5, 9), (10, 15))
+    classes = {"whole": (1, 2), "core": (2,)}
+    figure = draw_overlay([OverlayCase("a", case.image, truth, {}, SPACING, classes=classes)])
+    axial = outlines(figure.axes[0])
+    assert axial[CLASS_COLOURS[0]] == pytest.approx((10, 20, 10, 18))
+    assert axial[CLASS_COLOURS[1]] == pytest.approx((10, 15, 10, 18))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["whole", "core"]
 
 
 def test_outline_at_the_edge_of_the_image_is_closed(case):
