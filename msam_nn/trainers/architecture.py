@@ -9,15 +9,17 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import BUILDER, MSAMConfig
-from msam_nn.preprocessing.architecture import design_architecture
+from msam_nn.preprocessing.architecture import design_architecture, fit_tokens
 
 
 def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Mapping[str, Any] | None = None) -> None:
     """Make ``plans`` describe an M-SAM network for ``configuration``, in place.
 
     Plans of an M-SAM planner only get their ``background`` flag checked against the data set (plans can be moved
-    between data sets). In plans of any other planner the U-Net is replaced by an architecture derived from their patch
-    size, spacing and number of cases. nnU-Net copies the plans to the results, so prediction sees the same network.
+    between data sets), and a configuration that inherits its architecture but has another patch size gets that
+    architecture on its own patch. In plans of any other planner the U-Net is replaced by an architecture derived from
+    their patch size, spacing and number of cases. nnU-Net copies the plans to the results, so prediction sees the same
+    network.
 
     Arguments:
         changes: fields of :class:`~msam_nn.networks.MSAMConfig` in which a trainer's network differs from its plans'.
@@ -43,16 +45,27 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Ma
         design = design_architecture(resolved.patch_size, resolved.spacing, n_cases=dataset_json["numTraining"])
         architecture = design.to_plans(background=not label_manager.has_regions)
     elif list(architecture["arch_kwargs"].get("patch_size", ())) != list(resolved.patch_size):
-        raise UserError(
-            f"The configuration {configuration} of {plans['plans_name']} has patch_size {list(resolved.patch_size)} "
-            f"but its architecture is for {architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
-        )
+        if "architecture" in plans["configurations"][configuration]:
+            raise UserError(
+                f"The configuration {configuration} of {plans['plans_name']} has patch_size "
+                f"{list(resolved.patch_size)} but its architecture is for "
+                f"{architecture['arch_kwargs'].get('patch_size')}: set both to the same size."
+            )
+        architecture["arch_kwargs"] = _fit_to_patch(architecture["arch_kwargs"], resolved.patch_size, resolved.spacing)
     kwargs = {**architecture["arch_kwargs"], **(changes or {}), "background": not label_manager.has_regions}
     try:
         MSAMConfig.from_arch_kwargs(1, label_manager.num_segmentation_heads, kwargs)
     except (ValueError, TypeError) as error:
         raise UserError(f"{plans['plans_name']}, configuration {configuration}: {error}") from error
     plans["configurations"][configuration]["architecture"] = {**architecture, "arch_kwargs": kwargs}
+
+
+def _fit_to_patch(inherited: dict, patch_size: list[int], spacing: list[float]) -> dict:
+    """The inherited network on another patch: with its tokens if they divide the patch, otherwise with others."""
+    tokens = inherited.get("token_size", MSAMConfig.token_size)
+    if any(p % t for p, t in zip(patch_size, tokens, strict=True)):
+        tokens = fit_tokens(patch_size, spacing)
+    return {**inherited, "patch_size": list(patch_size), "token_size": list(tokens)}
 
 
 def network_config(

@@ -54,6 +54,35 @@ def test_an_inheriting_configuration_gets_its_own_architecture(phantom_plans):
     assert plans["configurations"]["mine"]["architecture"] == configuration_of(plans)["architecture"]
 
 
+@pytest.mark.parametrize(
+    ("patch", "tokens"), [([24, 48, 32], (8, 8, 8)), ([12, 32, 32], (4, 4, 4)), ([10, 32, 32], (2, 4, 4))]
+)
+def test_an_inheriting_configuration_with_another_patch_keeps_the_network_and_its_tokens_if_they_fit(
+    phantom_plans, patch, tokens
+):
+    plans, dataset_json = phantom_plans
+    parent = deepcopy(configuration_of(plans))
+    plans["configurations"]["mine"] = {"inherits_from": "3d_fullres", "patch_size": patch}
+    plans["configurations"]["heir"] = {"inherits_from": "mine", "batch_size": 5}
+    for name in ("mine", "heir"):
+        adopt_plans(plans, name, dataset_json)
+        adopted = network_config(PlansManager(plans).get_configuration(name), 1, 3)
+        assert list(adopted.patch_size) == patch
+        assert adopted.token_size == tokens
+        assert adopted.embed_dim == parent["architecture"]["arch_kwargs"]["embed_dim"]
+    assert configuration_of(plans) == parent
+
+
+def test_released_geometry_cannot_be_inherited_on_a_patch_that_is_no_cube(phantom_plans):
+    plans, dataset_json = phantom_plans
+    configuration_of(plans)["architecture"]["arch_kwargs"].update(
+        relative_position="sammed3d", patch_size=[32, 32, 32], token_size=[16, 16, 16]
+    )
+    plans["configurations"]["mine"] = {"inherits_from": "3d_fullres", "patch_size": [32, 64, 64]}
+    with pytest.raises(UserError, match="cubic token grid"):
+        adopt_plans(plans, "mine", dataset_json)
+
+
 def test_2d_is_not_implemented_and_says_what_is(phantom_plans):
     plans, dataset_json = phantom_plans
     configuration_of(plans).update(architecture=UNET, patch_size=[48, 40])

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
@@ -12,6 +13,7 @@ from msam_nn.trainers.component_sampling import (
     balanced_locations,
     component_voxels,
 )
+from msam_nn.trainers.msam_trainer import MSAMTrainer
 
 
 @pytest.fixture
@@ -93,3 +95,24 @@ def test_components_are_found_once_per_case_and_travel_to_workers(lesions):
     copy = pickle.loads(pickle.dumps(dataset))
     copy.dataset = SimpleNamespace(load_case=lambda i: (None, np.zeros((1, 2, 2, 2)), None, {"class_locations": {}}))
     assert copy.load_case("case")[3]["class_locations"][1].tolist() == first["class_locations"][1].tolist()
+
+
+@pytest.mark.parametrize("by_component", [True, False])
+def test_the_trainer_samples_components_unless_switched_off(phantom_plans, by_component, monkeypatch):
+    plans, dataset_json = phantom_plans
+    monkeypatch.setattr(MSAMTrainer, "sample_components", by_component)
+    plans["configurations"]["3d_fullres"]["oversample_foreground_percent"] = 0.7
+    trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu"))
+    trainer.initialize()
+    training, validation = trainer.get_tr_and_val_datasets()
+    assert isinstance(training, ComponentDataset) is by_component and not isinstance(validation, ComponentDataset)
+    assert (trainer.oversample_foreground_percent, trainer.probabilistic_oversampling) == (0.7, True)
+    batch = next(trainer.get_dataloaders()[0])
+    assert batch["data"].shape == (2, 1, 16, 32, 32)
+
+
+def test_plans_of_other_planners_keep_nnunets_oversampling(phantom_plans):
+    plans, dataset_json = phantom_plans
+    plans["configurations"]["3d_fullres"].pop("oversample_foreground_percent")
+    trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu"))
+    assert (trainer.oversample_foreground_percent, trainer.probabilistic_oversampling) == (0.33, False)
