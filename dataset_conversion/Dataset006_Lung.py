@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 from dataset_conversion import command
 from dataset_conversion.msd import msd_task
 
 TASKS = {"tumour": msd_task(6, "Lung", "lung", {"background": 0, "cancer": 1})}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

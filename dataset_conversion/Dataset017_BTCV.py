@@ -6,8 +6,8 @@ The 8 organs come with the split of TransUNet (arXiv:2102.04306) as the only fol
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dataset_conversion import command
@@ -60,12 +60,7 @@ USUAL = replace(
     splits=usual_split,
 )
 TASKS = {"13organs": ALL, "8organs": USUAL}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

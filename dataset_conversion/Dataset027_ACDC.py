@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from dataset_conversion import command
@@ -45,12 +45,7 @@ DATASET = Dataset(
     splits=patient_splits,
 )
 TASKS = {"all": DATASET}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,11 +6,10 @@ Headers of some published masks are wrong, while their voxels fit the image; the
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 from dataset_conversion import command
-from dataset_conversion.description import Dataset, same_values
+from dataset_conversion.description import Dataset, same_values, tumour_only
 
 LABELS = {"background": 0, "liver": 1, "tumour": 2}
 ALL = Dataset(
@@ -27,19 +26,8 @@ ALL = Dataset(
     reference="Bilic et al., The Liver Tumor Segmentation Benchmark (LiTS), 2023, doi:10.1016/j.media.2022.102680",
     copy_geometry=True,
 )
-TUMOUR = replace(
-    ALL,
-    name="Dataset529_LiTSTumour",
-    labels={"background": 0, "tumour": 1},
-    values={0: 0, 1: 0, 2: 1},
-)
-TASKS = {"all": ALL, "tumour": TUMOUR}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+TASKS = {"all": ALL, "tumour": tumour_only(ALL, "Dataset529_LiTSTumour", tumour=2)}
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

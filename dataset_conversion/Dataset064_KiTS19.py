@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 
 from dataset_conversion import command
-from dataset_conversion.description import Dataset, same_values
+from dataset_conversion.description import Dataset, same_values, tumour_only
 
 LABELS = {"background": 0, "kidney": 1, "tumour": 2}
 ALL = Dataset(
@@ -23,19 +22,8 @@ ALL = Dataset(
     reference="Heller et al., The KiTS19 Challenge Data, 2019, arXiv:1904.00445; https://github.com/neheller/kits19",
     reader="NibabelIOWithReorient",
 )
-TUMOUR = replace(
-    ALL,
-    name="Dataset564_KiTS19Tumour",
-    labels={"background": 0, "tumour": 1},
-    values={0: 0, 1: 0, 2: 1},
-)
-TASKS = {"all": ALL, "tumour": TUMOUR}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+TASKS = {"all": ALL, "tumour": tumour_only(ALL, "Dataset564_KiTS19Tumour", tumour=2)}
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

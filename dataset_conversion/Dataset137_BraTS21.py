@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from functools import partial
 
 from nnunetv2.dataset_conversion.Dataset137_BraTS21 import copy_BraTS_segmentation_and_convert_labels_to_nnUNet
 
@@ -25,12 +25,7 @@ DATASET = Dataset(
     write_mask=copy_BraTS_segmentation_and_convert_labels_to_nnUNet,
 )
 TASKS = {"regions": DATASET}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

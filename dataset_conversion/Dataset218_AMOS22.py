@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -67,12 +66,7 @@ TASKS = {
     "1": amos("Dataset218_AMOS22", r"amos_0(?:[0-4]\d\d|500)", "CT", 1),
     "2": amos("Dataset219_AMOS22CTMR", r"amos_\d{4}", "either_CT_or_MR", 2),
 }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    return command.main(__doc__, TASKS, arguments)
-
+main = partial(command.main, __doc__, TASKS)
 
 if __name__ == "__main__":
     sys.exit(main())

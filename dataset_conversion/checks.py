@@ -34,10 +34,24 @@ def read_volume(path: Path) -> sitk.Image:
 
 
 def _series_files(folder: Path) -> tuple[str, ...]:
+    """The slices' files in order; raises BrokenCaseError unless they are one series with even gaps (within 10 %)."""
     series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if len(series) != 1:
         raise BrokenCaseError(f"{folder} holds {len(series)} DICOM series, not 1")
-    return sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0])
+    gaps = np.linalg.norm(np.diff([_position(file) for file in files], axis=0), axis=-1)
+    if gaps.size and gaps.max() > 1.1 * gaps.min():
+        raise BrokenCaseError(
+            f"{folder} lacks slices, or they are unevenly spaced: {gaps.min():g} to {gaps.max():g} mm"
+        )
+    return files
+
+
+def _position(file: str) -> tuple[float, float, float]:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    return reader.GetOrigin()
 
 
 def check_finite(image: sitk.Image, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -54,3 +54,9 @@ class Dataset:
 def same_values(labels: Mapping[str, int]) -> dict[int, int]:
     """``Dataset.values`` for masks that are stored as published."""
     return {value: value for value in labels.values()}
+
+
+def tumour_only(dataset: Dataset, name: str, tumour: int) -> Dataset:
+    """The same data with the published value ``tumour`` as their only label."""
+    values = {value: int(value == tumour) for value in dataset.values}
+    return replace(dataset, name=name, labels={"background": 0, "tumour": 1}, values=values)

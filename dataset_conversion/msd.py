@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnunetv2.dataset_conversion.convert_MSD_dataset import convert_msd_dataset
 
-from dataset_conversion.description import Dataset, same_values
+from dataset_conversion.description import Dataset, same_values, tumour_only
 
 NAME = r"\.nii(?:\.gz)?$"
 
@@ -32,12 +32,10 @@ def msd_task(number: int, title: str, prefix: str, labels: dict[str, int]) -> Da
     )
 
 
-def tumour_only(task: Dataset, name: str, tumour: int) -> Dataset:
+def msd_tumour_only(task: Dataset, name: str, tumour: int) -> Dataset:
     """The same task with the published value ``tumour`` as its only label."""
-    labels = {"background": 0, "tumour": 1}
-    keywords = {**task.converter.keywords, "labels": labels}
-    values = {value: int(value == tumour) for value in task.values}
-    return replace(task, name=name, labels=labels, values=values, converter=partial(_convert, **keywords))
+    only = tumour_only(task, name, tumour)
+    return replace(only, converter=partial(task.converter, labels=only.labels))
 
 
 def _convert(source: Path, target: Path, num_workers: int, *, number: int, title: str, labels: dict[str, int]) -> None:

@@ -79,9 +79,15 @@ def test_dicom_series(tree, run):
         write_series(data.root / "ct" / str(n), voxels, f"1.2.3.{n}")
     write_series(data.root / "ct" / "2", voxels, "1.2.3.9")
     (data.root / "ct" / "3").mkdir()
+    data.write(("plain",))
+    data.file("ct/{}", 3, ".nii").unlink()
+    write_series(data.root / "ct" / "3", voxels, "1.2.3.3")
+    (data.root / "ct" / "3" / "1.2.3.3.002.dcm").unlink()
+    (data.root / "ct" / "4").mkdir()
     options = ("--masks", str(data.root / "masks"), "--image-suffix", "/", "--mask-suffix", ".nii.gz")
     code, folder, printed = run(main, data.root / "ct", *options)
-    assert code == 1 and "2 holds 2 DICOM series, not 1" in printed.out and "3: missing mask" in printed.out
+    assert code == 1 and "2 holds 2 DICOM series, not 1" in printed.out and "4: missing mask" in printed.out
+    assert "3 lacks slices, or they are unevenly spaced: 2.5 to 5 mm" in printed.out
     image = sitk.ReadImage(str(folder / "imagesTr" / "1_0000.nii.gz"))
     assert (sitk.GetArrayFromImage(image) == voxels).all()
     assert np.allclose(image.GetSpacing(), (0.8, 0.9, 2.5)) and np.allclose(image.GetOrigin(), (1, -2, 3))
