@@ -1,11 +1,16 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn.errors import UserError
+from msam_nn.inference import prompted
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.trainers.msam_trainer import MSAMTrainer
+
+from .fake_network import growing_predictor
 
 PATCH = (16, 32, 32)
 
@@ -112,3 +117,140 @@ def test_impossible_clicks_are_refused_and_leave_no_trace(make_predictor, click,
 def test_a_click_needs_an_image(make_predictor):
     with pytest.raises(UserError, match="set_image"):
         make_predictor().add_click(Click(0, (0, 0, 0), True))
+
+
+def bright(shape, *boxes):
+    x = torch.zeros(1, *shape)
+    for box in boxes:
+        x[(0, *(slice(*axis) for axis in box))] = 1
+    return x
+
+
+ROD = ((6, 9), (5, 8), (2, 75))
+NEIGHBOUR = ((6, 9), (20, 23), (2, 75))
+
+
+def segmented(logits):
+    return logits.argmax(0).bool()
+
+
+def test_neighbouring_windows_continue_an_object_until_it_stops():
+    predictor = growing_predictor()
+    x = bright((16, 30, 80), ROD, NEIGHBOUR)
+    assert not segmented(predictor.set_image(x, automatic=False)).any()
+    found = segmented(predictor.add_click(Click(0, (7, 6, 40), True)))
+    assert torch.equal(found, bright((16, 30, 80), ROD)[0].bool())
+    assert predictor.remarks == []
+
+
+def test_a_winding_object_is_followed():
+    shape = (60, 60, 16)
+    turns = [((5, 55), (5, 8), (5, 8)), ((52, 55), (5, 50), (5, 8)), ((20, 55), (47, 50), (5, 8))]
+    predictor = growing_predictor()
+    predictor.set_image(bright(shape, *turns), automatic=False)
+    found = segmented(predictor.add_click(Click(0, (6, 6, 6), True)))
+    assert torch.equal(found, bright(shape, *turns)[0].bool())
+
+
+def test_the_number_of_windows_is_bounded_and_said(monkeypatch):
+    monkeypatch.setattr(prompted, "MAX_WINDOWS", 3)
+    predictor = growing_predictor()
+    predictor.set_image(bright((16, 16, 200), ((6, 9), (5, 8), (0, 200))), automatic=False)
+    predictor.add_click(Click(0, (7, 6, 100), True))
+    assert predictor.network.encoded == 3
+    assert len(predictor.remarks) == 1 and "click there" in predictor.remarks[0]
+    predictor.undo()
+    assert predictor.remarks == []
+
+
+def test_a_box_limits_the_object_and_may_be_larger_than_a_window():
+    predictor = growing_predictor()
+    predictor.set_image(bright((16, 30, 80), ROD, NEIGHBOUR), automatic=False)
+    found = segmented(predictor.add_box(0, ((4, 12), (3, 10), (10, 60))))
+    assert torch.equal(found, bright((16, 30, 80), ((6, 9), (5, 8), (10, 60)))[0].bool())
+
+
+def test_a_mask_needs_no_network_and_other_classes_give_way():
+    predictor = growing_predictor(num_classes=2)
+    predictor.set_image(bright((16, 30, 80), ROD), automatic=False)
+    first, second = bright((16, 30, 80), ROD)[0], bright((16, 30, 80), ((0, 16), (0, 30), (70, 80)))[0]
+    predictor.set_mask(0, first)
+    labels = predictor.set_mask(1, second).argmax(0)
+    assert torch.equal(labels == 2, second.bool())
+    assert torch.equal(labels == 1, first.bool() & ~second.bool())
+    assert predictor.network.encoded == 0
+
+
+def test_a_negative_click_on_an_empty_mask_runs_nothing_but_holds():
+    predictor = growing_predictor()
+    predictor.set_image(bright((16, 30, 80), ROD), automatic=False)
+    assert not segmented(predictor.add_click(Click(0, (7, 6, 40), False))).any()
+    assert predictor.network.encoded == 0
+    assert not segmented(predictor.add_click(Click(0, (7, 6, 30), True)))[7, 6, 40]
+
+
+def test_a_click_near_another_one_encodes_nothing():
+    predictor = growing_predictor()
+    predictor.set_image(bright((16, 16, 80), ((6, 9), (5, 8), (36, 44))), automatic=False)
+    for x in (40, 42, 37):
+        predictor.add_click(Click(0, (7, 6, x), True))
+    assert predictor.network.encoded == 1
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_undo_restores_bit_for_bit_and_reset_all(make_predictor, automatic):
+    predictor = make_predictor()
+    states = [predictor.set_image(image(20, 40, 50), automatic=automatic)]
+    states.append(predictor.add_points([Click(0, (3, 4, 5), True), Click(1, (10, 20, 30), True)]))
+    states.append(predictor.add_box(1, ((2, 9), (3, 30), (20, 41))))
+    states.append(predictor.add_click(Click(0, (4, 4, 5), False)))
+    states.append(predictor.set_mask(0, torch.rand(20, 40, 50)))
+    assert all(not torch.equal(a, b) for a, b in pairwise(states))
+    assert torch.equal(predictor.predict(), states[-1])
+    for state in reversed(states[:-1]):
+        assert torch.equal(predictor.undo(), state)
+    with pytest.raises(UserError, match="nothing to undo"):
+        predictor.undo()
+    predictor.add_click(Click(0, (3, 4, 5), True))
+    assert torch.equal(predictor.reset(), states[0])
+
+
+def test_a_failing_network_leaves_no_trace(make_predictor, monkeypatch):
+    predictor = make_predictor()
+    before = predictor.set_image(image(16, 32, 50), automatic=False)
+    refine, calls = predictor._refiner.refine, []
+
+    def fail_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return refine(*arguments)
+
+    monkeypatch.setattr(predictor._refiner, "refine", fail_second)
+    with pytest.raises(RuntimeError):
+        predictor.add_points([Click(0, (3, 4, 5), True), Click(0, (3, 4, 45), True)])
+    assert torch.equal(predictor.logits, before)
+
+
+def test_folds_and_mirroring_refine_clicked_windows_together(make_predictor):
+    predictor = make_predictor(folds=2)
+    predictor.mirror_windows, predictor.allowed_mirroring_axes = True, (0, 1, 2)
+    predictor.set_image(image(16, 32, 32), automatic=False)
+    predictor.add_click(Click(0, (3, 4, 5), True))
+    assert len(predictor._refiner._features) == 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda p: p.add_box(0, ((0, 16), (0, 32), (0, 33))), "leaves the image"),
+        (lambda p: p.add_box(0, ((3, 3), (0, 32), (0, 32))), "is empty"),
+        (lambda p: p.add_box(5, ((0, 16), (0, 32), (0, 32))), "classes 0 to 1"),
+        (lambda p: p.set_mask(0, torch.zeros(16, 32, 31)), r"\(16, 32, 31\) voxels"),
+    ],
+)
+def test_impossible_boxes_and_masks_are_refused(make_predictor, act, message):
+    predictor = make_predictor()
+    predictor.set_image(image(16, 32, 32), automatic=False)
+    with pytest.raises(UserError, match=message):
+        act(predictor)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from msam_nn.inference.windows import Windows
+
+WINDOWS = Windows((8, 8, 8), (8, 20, 40))
+
+
+def test_windows_are_moved_into_the_image():
+    assert WINDOWS.around((4, 10, 20)) == (0, 6, 16)
+    assert WINDOWS.around((0, 0, 39)) == (0, 0, 32)
+
+
+def test_a_known_window_is_used_again_where_it_sees_enough():
+    known = {(0, 6, 16), (0, 6, 0)}
+    assert WINDOWS.best((4, 10, 18), known) == (0, 6, 16)  # 2.5 voxels, 0.31 of the edge, from its left side
+    assert WINDOWS.best((4, 10, 17), known) == (0, 6, 13)  # 1.5 voxels: too near
+    assert WINDOWS.best((4, 10, 0), known) == (0, 6, 0)  # the image ends there
+
+
+def test_the_most_comfortable_known_window_wins():
+    assert WINDOWS.best((4, 10, 20), {(0, 6, 15), (0, 6, 16), (0, 6, 18)}) == (0, 6, 16)
+
+
+def test_weight_fades_only_towards_sides_where_the_image_goes_on():
+    weight = WINDOWS.weight((0, 6, 0), ramp=0.25)
+    assert weight[:, 4, 0].tolist() == [1] * 8  # z: the window is all of the image
+    assert weight[0, 4].tolist() == [1, 1, 1, 1, 1, 1, 0.75, 0.25]  # x ends at the image on the left
+    assert weight[0, :, 0].tolist() == [0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25]
+
+
+def test_inside_a_box():
+    inside = WINDOWS.inside(((0, 8), (7, 9), (0, 18)), (0, 6, 16))
+    assert inside.sum() == 8 * 2 * 2
+    assert inside[0, 1, 0] and inside[7, 2, 1] and not inside[0, 3, 0] and not inside[0, 1, 2]
+
+
+def exits(new, old=None, seed=(4, 4, 4), start=(0, 6, 16)):
+    old = torch.full((8, 8, 8), -1.0) if old is None else old
+    volume = torch.full(WINDOWS.shape, -1.0)
+    volume[WINDOWS.region(start)] = new
+    seeds = torch.zeros(8, 8, 8, dtype=torch.bool)
+    seeds[seed] = True
+    return WINDOWS.exits(start, new, old, volume, seeds)
+
+
+def rod():
+    new = torch.full((8, 8, 8), -1.0)
+    new[4, 4, 2:] = 1
+    return new
+
+
+def test_an_object_leaves_where_it_touches_a_side():
+    assert exits(rod()) == [(4, 10, 23)]
+
+
+def test_two_branches_leave_twice():
+    new = rod()
+    new[4, 1:5, 2] = 1
+    new[4, 1, 2:] = 1
+    assert sorted(exits(new)) == [(4, 7, 23), (4, 10, 23)]
+
+
+@pytest.mark.parametrize("reason", ["other object", "was there before", "image ends"])
+def test_what_does_not_count_as_leaving(reason):
+    new = rod()
+    if reason == "other object":
+        assert exits(new, seed=(0, 0, 0)) == []
+    elif reason == "was there before":
+        assert exits(new, old=new) == []
+    else:
+        assert exits(new, start=(0, 6, 32)) == []
