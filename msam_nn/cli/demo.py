@@ -130,11 +130,11 @@ def steps(layout: Layout, device: str) -> list[Step]:
     return [
         Step(
             "plan and preprocess",
-            "nnUNetv2_plan_and_preprocess -d 900 -pl MSAMPlanner "
+            "nnUNetv2_plan_and_preprocess -d 900 -pl MSAMPlanner -gpu_memory_target 0.5 "
             f"-c {CONFIGURATION} --verify_dataset_integrity -np 2 -npfp 2",
             30,
         ),
-        Step("train", f"nnUNetv2_train 900 {CONFIGURATION} {FOLD} -tr {TRAINER} -p {PLANS} -device {device}", 240),
+        Step("train", f"nnUNetv2_train 900 {CONFIGURATION} {FOLD} -tr {TRAINER} -p {PLANS} -device {device}", 210),
         Step(
             "predict",
             f"nnUNetv2_predict -d 900 -i {images} -o {predictions} {names} -f {FOLD} -npp 1 -nps 1 -device {device}",
