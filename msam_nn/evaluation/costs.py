@@ -1,0 +1,72 @@
+"""What a model costs: parameters, training time, and time and memory of a prediction."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+LOG_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): (Epoch (\d+)|Epoch time|Training done)")
+
+
+def training_minutes(fold_folder: Path) -> float:
+    """Wall-clock minutes from the first epoch to the end of training, by nnU-Net's logs; NaN without a finished one.
+
+    A training continued with ``--c`` is the sum of its sessions, each up to its last complete epoch; one that started
+    over counts from there. Validation of the final model does not count.
+    """
+    minutes, finished = 0.0, False
+    for log in sorted(fold_folder.glob("training_log_*.txt")):
+        lines = [LOG_LINE.match(line) for line in log.read_text(errors="replace").splitlines()]
+        lines = [line for line in lines if line]
+        begins = [line for line in lines if line[3] is not None]
+        if not begins:
+            continue
+        if int(begins[0][3]) == 0:
+            minutes, finished = 0.0, False
+        ends = [line for line in lines if line[3] is None]
+        if ends:
+            began, ended = (datetime.fromisoformat(line[1]) for line in (begins[0], ends[-1]))
+            minutes += (ended - began).total_seconds() / 60
+        finished = any(line[2] == "Training done" for line in lines)
+    return minutes if finished else float("nan")
+
+
+def load_predictor(model: Path, fold: int, device: torch.device) -> nnUNetPredictor | None:
+    """nnU-Net's predictor with its defaults for one fold; None if its final checkpoint is not there."""
+    if not (model / f"fold_{fold}" / "checkpoint_final.pth").is_file():
+        return None
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net explains its default on CPU
+        predictor = nnUNetPredictor(device=device, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), (fold,))
+    return predictor
+
+
+def n_parameters(predictor: nnUNetPredictor) -> int:
+    """Parameters of the network, shared ones once."""
+    return sum(parameter.numel() for parameter in predictor.network.parameters())
+
+
+def measure_prediction(predictor: nnUNetPredictor, images: Sequence[Path]) -> tuple[float, float]:
+    """Predict one case twice, as ``nnUNetv2_predict`` does by default, and measure the second time.
+
+    Returns:
+        (seconds from the arrays in memory to the segmentation, GiB of GPU memory at the peak); memory is NaN on CPU.
+    """
+    reader = predictor.plans_manager.image_reader_writer_class()
+    image, properties = reader.read_images([str(file) for file in images])
+    on_gpu = predictor.device.type == "cuda"
+    for _ in range(2):
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(predictor.device)
+        began = perf_counter()
+        predictor.predict_single_npy_array(image, properties)
+        seconds = perf_counter() - began
+    return seconds, torch.cuda.max_memory_allocated(predictor.device) / 2**30 if on_gpu else float("nan")

@@ -1,0 +1,132 @@
+"""Validation predictions in nnU-Net's results folders, checked to belong to one data set and its splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from batchgenerators.utilities.file_and_folder_operations import load_json
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
+from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+
+from msam_nn.errors import UserError
+from msam_nn.evaluation.nnunet_results import split
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """What predictions of a data set are measured against: ``nnUNet_preprocessed/DATASET/gt_segmentations``.
+
+    Arguments:
+        classes: name -> its label values, several for a region; neither background nor the ignore label.
+    """
+
+    dataset: str
+    classes: dict[str, tuple[int, ...]]
+    ignore_label: int | None
+    file_ending: str
+    reader: type[BaseReaderWriter]
+
+    def file(self, case: str) -> Path:
+        return Path(nnUNet_preprocessed, self.dataset, "gt_segmentations", case + self.file_ending)
+
+    def read(self, file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
+        """Label map ``(z, y, x)`` and spacing in mm."""
+        labels, properties = self.reader().read_seg(str(file))
+        return labels[0], tuple(properties["spacing"])
+
+
+def open_ground_truth(dataset: str, cases: Sequence[str]) -> GroundTruth:
+    """Read the labels' meaning, and check that every case has a truth.
+
+    Raises:
+        UserError: if the data set is not preprocessed, or the truth of a case is missing.
+    """
+    folder = Path(nnUNet_preprocessed, dataset)
+    if not (folder / "dataset.json").is_file():
+        raise UserError(f"{folder} has no dataset.json: run nnUNetv2_plan_and_preprocess for this data set.")
+    dataset_json = load_json(str(folder / "dataset.json"))
+    ending = dataset_json["file_ending"]
+    missing = [case for case in cases if not (folder / "gt_segmentations" / (case + ending)).is_file()]
+    if missing:
+        raise UserError(f"{folder / 'gt_segmentations'} lacks {', '.join(sorted(missing))}: preprocess again.")
+    example = str(folder / "gt_segmentations" / (cases[0] + ending))
+    return GroundTruth(
+        dataset,
+        class_values(dataset_json),
+        dataset_json["labels"].get("ignore"),
+        ending,
+        determine_reader_writer_from_dataset_json(dataset_json, example, verbose=False),
+    )
+
+
+def class_values(dataset_json: dict) -> dict[str, tuple[int, ...]]:
+    """Name -> label values of every class or region that nnU-Net evaluates."""
+    values = {name: tuple(int(v) for v in np.atleast_1d(value)) for name, value in dataset_json["labels"].items()}
+    return {name: value for name, value in values.items() if name != "ignore" and value != (0,)}
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def prediction(self, fold: int, case: str, file_ending: str) -> Path:
+        return self.path / f"fold_{fold}" / "validation" / (case + file_ending)
+
+
+def validation_splits(dataset: str, folds: Sequence[int]) -> dict[int, list[str]]:
+    """Fold -> its validation cases.
+
+    Raises:
+        UserError: if a fold is asked for twice or is not in the splits.
+    """
+    if len(set(folds)) < len(folds):
+        raise UserError(f"-f names a fold twice: {' '.join(map(str, folds))}.")
+    return {fold: sorted(split(dataset, fold)["val"]) for fold in folds}
+
+
+def open_results(truth: GroundTruth, identifier: str, splits: dict[int, list[str]]) -> ResultsFolder:
+    """Check that a results folder holds exactly the validation cases of the folds.
+
+    Arguments:
+        identifier: ``TRAINER__PLANS__CONFIGURATION``, or the path of such a folder.
+        splits: fold -> its validation cases.
+
+    Raises:
+        UserError: if the folder is missing, of another data set, of other classes, or not complete.
+    """
+    path = Path(identifier) if os.sep in identifier else Path(nnUNet_results, truth.dataset, identifier)
+    if len(path.name.split("__")) != 3:
+        raise UserError(f"{identifier} is no results folder: write TRAINER__PLANS__CONFIGURATION.")
+    if not (path / "dataset.json").is_file() or not (path / "plans.json").is_file():
+        raise UserError(f"There are no results {path}: train and validate it, or check the spelling.")
+    of = load_json(str(path / "plans.json"))["dataset_name"]
+    if of != truth.dataset:
+        raise UserError(f"{path} holds results of {of}, not of {truth.dataset}.")
+    if class_values(load_json(str(path / "dataset.json"))) != truth.classes:
+        raise UserError(f"{path} was trained with other classes than {truth.dataset} has now.")
+    results = ResultsFolder(path)
+    for fold, cases in splits.items():
+        _check_fold(results, fold, cases, truth.file_ending)
+    return results
+
+
+def _check_fold(results: ResultsFolder, fold: int, cases: list[str], file_ending: str) -> None:
+    folder = results.prediction(fold, "", "")
+    if not folder.is_dir():
+        raise UserError(f"{results.path} has no validated fold {fold}: run nnUNetv2_train with --val, or leave it out.")
+    found = {file.name.removesuffix(file_ending) for file in folder.glob(f"*{file_ending}")}
+    if missing := sorted(set(cases) - found):
+        raise UserError(f"{folder} lacks {len(missing)} of {len(cases)} cases ({', '.join(missing[:5])}): validate it.")
+    if foreign := sorted(found - set(cases)):
+        raise UserError(f"{folder} has cases that the fold does not have now, so its splits differ: {foreign[0]}.")

@@ -1,0 +1,98 @@
+"""Means with intervals over cases, and paired tests."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+N_RESAMPLES = 9999
+CONFIDENCE = 0.95
+
+
+def case_mean(values: np.ndarray) -> float:
+    """Mean over cases, then over classes, as nnU-Net's foreground mean; what is undefined is left out.
+
+    Arguments:
+        values: ``(cases, classes)``, NaN where undefined.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return float(np.nanmean(np.nanmean(values, axis=0)))
+
+
+def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of :func:`case_mean`, drawing whole cases.
+
+    Arguments:
+        values: ``(cases, classes)``, NaN where undefined.
+
+    Returns:
+        (low, high); NaN with fewer than two cases that have a value.
+    """
+    values = values[np.isfinite(values).any(axis=1)]
+    if len(values) < 2:
+        return float("nan"), float("nan")
+
+    def mean(cases: np.ndarray, axis: int) -> np.ndarray:
+        return np.nanmean(np.nanmean(values[cases], axis=axis - 1), axis=-1)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        drawn = stats.bootstrap(
+            (np.arange(len(values)),),
+            mean,
+            n_resamples=N_RESAMPLES,
+            batch=1000,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
+
+
+def wilcoxon(differences: np.ndarray) -> float:
+    """Two-sided p of the Wilcoxon signed-rank test; 1 if no pair differs, NaN without pairs."""
+    if not differences.size:
+        return float("nan")
+    return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """P values adjusted by Holm's step-down method (Holm, 1979); NaN stays NaN and does not count as a test."""
+    p_values = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p_values.shape, np.nan)
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def paired_tests(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Compare every two methods on the cases where both have a value.
+
+    Arguments:
+        scores: columns ``method, case, label`` and the metrics; a method has each case once.
+
+    Returns:
+        Columns ``metric, label, first, second, cases, difference, low, high, p, p_holm``. The difference is the mean
+        of first minus second; Holm's correction is over all rows.
+    """
+    rows = []
+    for metric in metrics:
+        for label in scores["label"].unique():
+            table = scores[scores["label"] == label].pivot(index="case", columns="method", values=metric)
+            for first, second in combinations(scores["method"].unique(), 2):
+                difference = (table[first] - table[second]).dropna().to_numpy()
+                rows.append((
+                    metric, label, first, second, len(difference), case_mean(difference[:, None]),
+                    *bootstrap_interval(difference[:, None]), wilcoxon(difference),
+                ))  # fmt: skip
+    tests = pd.DataFrame(
+        rows, columns=["metric", "label", "first", "second", "cases", "difference", "low", "high", "p"]
+    )
+    return tests.assign(p_holm=holm(tests["p"]))

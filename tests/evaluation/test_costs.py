@@ -1,0 +1,43 @@
+import math
+
+import pytest
+import torch
+
+from msam_nn.evaluation.costs import load_predictor, training_minutes
+
+HEAD = "This is the configuration used by this training:\n \n"
+
+
+def log(folder, name, *events):
+    """A training log with nnU-Net's lines; events are (minute, text)."""
+    lines = [f"2026-01-02 10:{minute:02d}:00.000000: {text} " for minute, text in events]
+    (folder / f"training_log_2026_1_2_{name}.txt").write_text(HEAD + "\n".join(lines))
+
+
+def test_from_first_epoch_to_the_end(tmp_path):
+    log(tmp_path, "a", (0, "Using splits"), (2, "Epoch 0"), (5, "Epoch time: 180 s"), (9, "Training done."),
+        (20, "predicting case"), (30, "Validation complete"))  # fmt: skip
+    assert training_minutes(tmp_path) == pytest.approx(7)
+
+
+def test_a_continued_training_is_the_sum_of_its_sessions(tmp_path):
+    log(tmp_path, "a", (0, "Epoch 0"), (4, "Epoch time: 240 s"), (4, "Epoch 1"))
+    log(tmp_path, "b", (20, "Epoch 1"), (23, "Epoch time: 180 s"), (23, "Training done."))
+    log(tmp_path, "c", (40, "predicting case"))
+    assert training_minutes(tmp_path) == pytest.approx(4 + 3)
+
+
+def test_a_training_that_started_over_counts_from_there(tmp_path):
+    log(tmp_path, "a", (0, "Epoch 0"), (9, "Training done."))
+    log(tmp_path, "b", (20, "Epoch 0"), (22, "Training done."))
+    assert training_minutes(tmp_path) == pytest.approx(2)
+
+
+def test_unknown_without_a_finished_log(tmp_path):
+    assert math.isnan(training_minutes(tmp_path))
+    log(tmp_path, "a", (0, "Epoch 0"), (4, "Epoch time: 240 s"))
+    assert math.isnan(training_minutes(tmp_path))
+
+
+def test_no_predictor_without_a_checkpoint(tmp_path):
+    assert load_predictor(tmp_path, 0, torch.device("cpu")) is None
