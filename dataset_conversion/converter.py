@@ -59,7 +59,7 @@ def convert(
     with new_folder(folder, force=force) as unfinished:
         cases, skipped = find_cases(dataset, source, mask_source)
         if not cases and not skipped:
-            raise UserError(f"{source} holds none of the expected files: {dataset.layout}.")
+            raise UserError(f"{source} holds none of the expected files ({dataset.layout}).")
         written = unfinished / "source" if dataset.converter else unfinished
         outcomes = list(_process(cases, dataset, written, num_workers))
         skipped |= {o.name: o.problem for o in outcomes if o.problem}

@@ -47,7 +47,7 @@ def test_nothing_sound_is_an_error(tree, tmp_path):
     broken.write_test_image(0, "test-volume-{}")
     with pytest.raises(UserError, match="no sound training case.*lits_.*NaN or infinite"):
         convert(LITS, broken.root, tmp_path / "raw")
-    with pytest.raises(UserError, match="none of the expected files: dataset/case_00000/imaging"):
+    with pytest.raises(UserError, match="none of the expected files .dataset/case_00000/imaging"):
         convert(KITS, broken.root, tmp_path / "raw")
     with pytest.raises(UserError, match="is not a folder"):
         convert(KITS, tmp_path / "nowhere", tmp_path / "raw")
