@@ -28,6 +28,15 @@ class Case:
     images: tuple[Found, ...]
     mask: Found | None
 
+    @property
+    def label(self) -> str:
+        """The name in messages; training and test cases of the same name are not the same."""
+        return self.name if self.mask else _test(self.name)
+
+
+def _test(name: str) -> str:
+    return f"{name} (test case)"
+
 
 def find_cases(dataset: Dataset, source: Path, mask_source: Path | None = None) -> tuple[list[Case], dict[str, str]]:
     """All cases below ``source``, masks below ``mask_source`` if given, at any depth the patterns allow.
@@ -44,7 +53,7 @@ def find_cases(dataset: Dataset, source: Path, mask_source: Path | None = None) 
     test, test_problems = _assemble(dataset, [(s, p, paths) for s, p in zip(parts, dataset.test_images, strict=False)])
     cases = [Case(name, files[:-1], files[-1]) for name, files in training]
     cases += [Case(name, files, None) for name, files in test]
-    return cases, problems | test_problems
+    return cases, problems | {_test(name): problem for name, problem in test_problems.items()}
 
 
 def _walk(source: Path) -> Iterator[tuple[str, Path]]:

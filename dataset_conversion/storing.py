@@ -52,7 +52,7 @@ def process_case(case: Case, dataset: Dataset, folder: Path) -> Outcome:
             notes += [] if same_grid else ["the mask's header disagreed and now equals the image's"]
             notes += [] if labels.any() else ["empty mask, kept"]
     except BrokenCaseError as problem:
-        return Outcome(case.name, str(problem))
+        return Outcome(case.label, str(problem))
     for channel, (image, found) in enumerate(zip(images, case.images, strict=True)):
         own = f"{'imagesTr' if case.mask else 'imagesTs'}/{case.name}_{channel:04d}{FILE_ENDING}"
         _store_image(image, found.path, _target(dataset, folder, found.place, own), link=dataset.converter is not None)
@@ -62,7 +62,7 @@ def process_case(case: Case, dataset: Dataset, folder: Path) -> Outcome:
             mask = sitk.GetImageFromArray(labels)
             mask.CopyInformation(images[0])
             sitk.WriteImage(mask, str(target), useCompression=True)
-    return Outcome(case.name, notes=tuple(notes))
+    return Outcome(case.label, notes=tuple(notes))
 
 
 def _check_mask_geometry(mask: sitk.Image, path: Path, image: sitk.Image, copy_geometry: bool) -> bool:

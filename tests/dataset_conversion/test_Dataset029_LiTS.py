@@ -28,3 +28,14 @@ def test_both_batches_and_the_tumour_alone(tree, run):
     published = sitk.GetArrayFromImage(sitk.ReadImage(str(second.file(second.mask, 28))))
     stored = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "lits_028.nii.gz")))
     assert ((published == 2) == stored).all() and stored.any()
+
+
+def test_broken_training_and_test_cases_of_one_number_are_both_reported(tree, run):
+    lits = tree(IMAGE, MASK, (0, 1, 2), first=0, ending=".nii")
+    lits.write(("sound", "undeclared label"))
+    broken = lits.number("undeclared label")
+    lits.write_test_image(broken, "test-volume-{}")
+    lits.file("test-volume-{}", broken).write_bytes(b"not an image")
+    code, folder, printed = run(main, lits.root)
+    assert code == 1 and "skipped 2," in printed.out and not (folder / "imagesTs").exists()
+    assert f"  lits_{broken:03d}: " in printed.out and f"  lits_{broken:03d} (test case): " in printed.out

@@ -37,7 +37,7 @@ def test_what_is_missing_is_named(touch):
         "case_1": "missing image (B) and mask",
         "case_2": "missing mask",
         "case_3": "missing image (A) and image (B)",
-        "case_4": "missing image (A)",
+        "case_4 (test case)": "missing image (A)",
     }
 
 
