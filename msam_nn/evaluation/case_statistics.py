@@ -115,12 +115,18 @@ def measure_or_explain(dataset: RawDataset, name: str) -> CaseStatistics | Unrea
             return measure_case(dataset, name)
     except Exception as error:  # readers raise whatever their library does
         said = str(error).strip().splitlines()[-1:] or printed.getvalue().strip().splitlines()[:1]
-        return UnreadableCase(name, *(said or [type(error).__name__]))
+        return UnreadableCase(name, (said or [type(error).__name__])[0].rstrip("."))
 
 
 def read_case(dataset: RawDataset, name: str) -> tuple[np.ndarray, dict, np.ndarray, dict]:
-    """Image ``(C, z, y, x)`` and label ``(z, y, x)`` with nnU-Net's properties of each."""
+    """Image ``(C, z, y, x)`` and label ``(z, y, x)`` with nnU-Net's properties of each.
+
+    Raises:
+        FileNotFoundError: without a label.
+    """
     reader, files = dataset.reader(), dataset.cases[name]
+    if not files.label.is_file():
+        raise FileNotFoundError(f"there is no label {files.label}")
     image, image_properties = reader.read_images([str(file) for file in files.images])
     label, label_properties = reader.read_seg(str(files.label))
     return image, image_properties, label[0], label_properties

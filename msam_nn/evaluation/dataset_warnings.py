@@ -66,10 +66,13 @@ def label_warnings(dataset: RawDataset, cases: Sequence[CaseStatistics]) -> list
         )
     if names := [c.name for c in cases if not c.foreground_mm3]:
         found.append(
-            f"{len(names)} of {len(cases)} cases have no foreground ({listed(names)}): keep them if they are meant "
-            f"to be healthy, else label them."
+            f"{_share(names, cases)} no foreground ({listed(names)}): keep what is meant to be healthy, label the rest."
         )
     return found
+
+
+def _share(some: Sequence[str], cases: Sequence[CaseStatistics]) -> str:
+    return f"{len(some)} of {len(cases)} cases {'has' if len(some) == 1 else 'have'}"
 
 
 def intensity_warnings(dataset: RawDataset, cases: Sequence[CaseStatistics]) -> list[str]:
@@ -95,13 +98,13 @@ def spacing_warnings(cases: Sequence[CaseStatistics]) -> list[str]:
     spacings = np.array([case.spacing for case in cases])
     ratios = spacings / np.median(spacings, axis=0)
     far = np.maximum(ratios, 1 / ratios).max(axis=1) >= SPACING_RATIO
-    names = [f"{case.name} ({times(case.spacing)} mm)" for case, outlier in zip(cases, far, strict=True) if outlier]
+    names = [f"{case.name}: {times(case.spacing)}" for case, outlier in zip(cases, far, strict=True) if outlier]
     if not names:
         return []
     return [
-        f"{len(names)} of {len(cases)} cases have a spacing {SPACING_RATIO:g} times coarser or finer than the median, "
-        f"{times(np.median(spacings, axis=0))} mm ({listed(names)}): check their headers, and leave them out if detail "
-        f"was lost."
+        f"{_share(names, cases)} a spacing {SPACING_RATIO:g} times coarser or finer than the median of "
+        f"{times(np.median(spacings, axis=0))} mm ({listed(names)} mm): check their headers, and leave them out "
+        f"if detail was lost."
     ]
 
 

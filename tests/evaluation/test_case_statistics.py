@@ -108,7 +108,7 @@ def test_unreadable_cases_say_why(raw_folder):
     raw = raw_folder(channels=("CT", "PET"))
     raw.add("a", [image(), image()], None)
     raw.add("b", [image(), image()[:-1]], label())
-    assert "a.nii.gz" in measure(raw, "a").reason
+    assert measure(raw, "a").reason.startswith("there is no label") and "a.nii.gz" in measure(raw, "a").reason
     assert "same shape" in measure(raw, "b").reason
 
 

@@ -43,7 +43,7 @@ def test_page_of_a_data_set_with_faults(raw_folder, tmp_path):
     for part in (
         "lost cannot be read",
         "Label value 3 (ignore) occurs in no case",
-        "1 of 3 cases have no foreground (empty)",
+        "1 of 3 cases has no foreground (empty)",
         "a, b have identical CT",
         "Fold 0 trains on images that it validates on (a = b)",
         "ellipsoid placed by the array",

@@ -48,7 +48,7 @@ def test_labels(measured):
     assert undeclared.startswith("Label value 7 occurs in a and is not declared")
     assert core.startswith('Label value 2 ("whole", "core") occurs in no case')
     assert ignore.startswith("Label value 3 (ignore) occurs in no case")
-    assert empty.startswith("1 of 2 cases have no foreground (b)")
+    assert empty.startswith("1 of 2 cases has no foreground (b)")
 
 
 def test_nearly_constant_channel(measured):
