@@ -11,7 +11,19 @@ from importlib import import_module
 from msam_nn import __version__
 from msam_nn.errors import UserError
 
-COMMANDS = ("doctor", "demo", "check", "predict", "prompts", "clicks", "compare", "convert-weights", "inspect", "export")
+COMMANDS = (
+    "doctor",
+    "demo",
+    "check",
+    "predict",
+    "prompts",
+    "clicks",
+    "compare",
+    "transfer",
+    "convert-weights",
+    "inspect",
+    "export",
+)
 
 
 def _module(command: str):

@@ -19,20 +19,22 @@ from msam_nn.evaluation.nnunet_results import split
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What predictions of a data set are measured against: ``nnUNet_preprocessed/DATASET/gt_segmentations``.
+    """What predictions of a data set are measured against.
 
     Arguments:
+        folder: with the label maps.
         classes: name -> its label values, several for a region; neither background nor the ignore label.
     """
 
     dataset: str
+    folder: Path
     classes: dict[str, tuple[int, ...]]
     ignore_label: int | None
     file_ending: str
     reader: type[BaseReaderWriter]
 
     def file(self, case: str) -> Path:
-        return Path(nnUNet_preprocessed, self.dataset, "gt_segmentations", case + self.file_ending)
+        return self.folder / (case + self.file_ending)
 
     def read(self, file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
         """Label map ``(z, y, x)`` and spacing in mm."""
@@ -40,27 +42,31 @@ class GroundTruth:
         return labels[0], tuple(properties["spacing"])
 
 
-def open_ground_truth(dataset: str, cases: Sequence[str]) -> GroundTruth:
+def open_ground_truth(dataset: str, cases: Sequence[str], folder: Path | None = None) -> GroundTruth:
     """Read the labels' meaning, and check that every case has a truth.
+
+    Arguments:
+        folder: with the label maps, beside ``dataset.json``; None is ``nnUNet_preprocessed/DATASET/gt_segmentations``.
 
     Raises:
         UserError: if the data set is not preprocessed, or the truth of a case is missing.
     """
-    folder = Path(nnUNet_preprocessed, dataset)
-    if not (folder / "dataset.json").is_file():
-        raise UserError(f"{folder} has no dataset.json: run nnUNetv2_plan_and_preprocess for this data set.")
-    dataset_json = load_json(str(folder / "dataset.json"))
+    folder = folder or Path(nnUNet_preprocessed, dataset, "gt_segmentations")
+    description = folder.with_name("dataset.json")
+    if not description.is_file():
+        raise UserError(f"There is no {description}: run nnUNetv2_plan_and_preprocess for this data set.")
+    dataset_json = load_json(str(description))
     ending = dataset_json["file_ending"]
-    missing = [case for case in cases if not (folder / "gt_segmentations" / (case + ending)).is_file()]
+    missing = [case for case in cases if not (folder / (case + ending)).is_file()]
     if missing:
-        raise UserError(f"{folder / 'gt_segmentations'} lacks {', '.join(sorted(missing))}: preprocess again.")
-    example = str(folder / "gt_segmentations" / (cases[0] + ending))
+        raise UserError(f"{folder} lacks {', '.join(sorted(missing))}: restore what is missing.")
     return GroundTruth(
         dataset,
+        folder,
         class_values(dataset_json),
         dataset_json["labels"].get("ignore"),
         ending,
-        determine_reader_writer_from_dataset_json(dataset_json, example, verbose=False),
+        determine_reader_writer_from_dataset_json(dataset_json, str(folder / (cases[0] + ending)), verbose=False),
     )
 
 

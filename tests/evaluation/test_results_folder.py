@@ -77,7 +77,7 @@ def test_results_with_other_classes(root):
 
 
 def test_missing_truth_and_missing_preprocessing(root):
-    with pytest.raises(UserError, match="gt_segmentations lacks x, y"):
+    with pytest.raises(UserError, match="lacks x, y"):
         open_ground_truth(DATASET, ["y", "a", "x"])
     (root / "preprocessed" / DATASET / "dataset.json").unlink()
     with pytest.raises(UserError, match="nnUNetv2_plan_and_preprocess"):

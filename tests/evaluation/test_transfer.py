@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msam_nn.errors import UserError
+from msam_nn.evaluation.metrics import score
+from msam_nn.evaluation.nnunet_results import labelled_cases
+from msam_nn.evaluation.transfer import channel_order, match_classes, open_transfer, transfer_table
+
+from .results_phantom import write
+
+MODEL = ("T", "P", "3d_fullres")
+
+
+def channels(*names):
+    return {"channel_names": {str(i): name for i, name in enumerate(names)}}
+
+
+def test_channels_match_by_name():
+    assert channel_order(channels("CT", "PET"), channels("ct", "pet"), "S", "T") == [0, 1]
+    assert channel_order(channels("CT", "PET"), channels("PET", "CT"), "S", "T") == [1, 0]
+    assert channel_order(channels("MR", "MR"), channels("MR", "MR"), "S", "T") == [0, 1]
+
+
+@pytest.mark.parametrize("target", [("CT",), ("CT", "MR"), ("CT", "PET", "MR"), ("CT", "CT")])
+def test_other_channels_are_refused(target):
+    with pytest.raises(UserError, match="channels differ: S has CT, PET, T has CT"):
+        channel_order(channels("CT", "PET"), channels(*target), "S", "T")
+
+
+def test_classes_match_by_name():
+    known = {"tumour": (1,), "organ": (2,), "vessel": (3,)}
+    assert match_classes(known, {"organ": (1,), "tumour": (4,)}, "S", "T") == {0: 0, 1: 4, 2: 1, 3: 0}
+
+
+def test_regions_match_by_the_names_that_overlap():
+    known = {"whole": (1, 2, 3), "core": (2, 3), "active": (3,)}
+    assert match_classes(known, {"whole": (1, 4), "core": (4,)}, "S", "T") == {0: 0, 1: 1, 2: 4, 3: 4}
+
+
+def test_a_class_the_model_never_learnt():
+    with pytest.raises(UserError, match="S does not know cyst of T, only tumour"):
+        match_classes({"tumour": (1,)}, {"tumour": (1,), "cyst": (2,)}, "S", "T")
+
+
+def test_values_that_cannot_be_told_apart():
+    with pytest.raises(UserError, match="no label for what is core and whole at once"):
+        match_classes({"whole": (1, 2), "core": (2,)}, {"whole": (1,), "core": (2,)}, "S", "T")
+
+
+def scores(**methods):
+    """Half of a cube of eight voxels, all of it, or nothing, per method and case."""
+    cube = np.zeros((4, 4, 4), bool)
+    cube[1:3, 1:3, 1:3] = True
+    half = cube.copy()
+    half[1] = False
+    masks = {"all": cube, "half": half, "none": cube & False}
+    return pd.DataFrame([
+        {"method": method, "case": case, "label": "tumour", **vars(score(masks[found], cube, (1, 1, 1)))}
+        for method, cases in methods.items() for case, found in enumerate(cases)
+    ])  # fmt: skip
+
+
+def test_difference_and_rate_by_hand():
+    """Dice of the half is 2/3; before is its mean with 0, after with 1."""
+    table = transfer_table(scores(before=["half", "none"], after=["half", "all"])).set_index("metric")
+    dice = table.loc["dice"]
+    assert (dice["cases"], dice["before"], dice["after"]) == (2, pytest.approx(1 / 3), pytest.approx(5 / 6))
+    assert dice["difference"] == pytest.approx(0.5) and dice["rate"] == pytest.approx(0.6)
+    assert (dice["low"], dice["high"]) == pytest.approx((0, 1))
+    assert list(table.index) == ["dice", "iou", "nsd"]
+
+
+def test_no_rate_where_training_gives_nothing_and_no_after_without_results():
+    assert np.isnan(transfer_table(scores(before=["half"], after=["none"]))["rate"]).all()
+    assert list(transfer_table(scores(before=["half"])).columns) == ["metric", "label", "cases", "before"]
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """A source with a finished fold, and a target of one case."""
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / name))
+    labelled_cases.cache_clear()
+    description = {**channels("CT"), "labels": {"background": 0, "tumour": 1}, "file_ending": ".nii.gz"}
+    model = tmp_path / "results" / "Dataset701_S" / "T__P__3d_fullres"
+    (model / "fold_0").mkdir(parents=True)
+    (model / "fold_0" / "checkpoint_final.pth").touch()
+    (model / "dataset.json").write_text(json.dumps(description))
+    target = tmp_path / "raw" / "Dataset702_T"
+    write(target / "imagesTr" / "a_0000.nii.gz", np.zeros((4, 4, 4), np.float32))
+    write(target / "labelsTr" / "a.nii.gz", np.zeros((4, 4, 4), np.uint8))
+    (target / "dataset.json").write_text(json.dumps(description))
+    return tmp_path
+
+
+def test_all_labelled_cases_without_a_model_of_the_target(folders):
+    transfer = open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
+    assert list(transfer.cases) == ["a"] and transfer.after is None and not transfer.fold_of
+    assert transfer.truth.file("a").parent.name == "labelsTr"
+
+
+def test_refusals(folders):
+    with pytest.raises(UserError, match="are both"):
+        open_transfer("Dataset701_S", "Dataset701_S", *MODEL, [0])
+    with pytest.raises(UserError, match="no finished fold 1"):
+        open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0, 1])
+    file = folders / "raw" / "Dataset702_T" / "dataset.json"
+    file.write_text(file.read_text().replace(".nii.gz", ".mha"))
+    with pytest.raises(UserError, match="convert one"):
+        open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
