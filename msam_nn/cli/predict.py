@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     for case, reason in failed.items():
         print(f"msam predict: {case}: {reason}", file=sys.stderr)
     if failed:
-        print(f"msam predict: {len(failed)} cases failed, see above.", file=sys.stderr)
+        asked = len(prompts.cases.keys() | failed.keys())
+        print(f"msam predict: {len(failed)} of {asked} cases failed, see above.", file=sys.stderr)
     return int(bool(failed))
 
 
