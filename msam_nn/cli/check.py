@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,11 @@ def refuse_unwritable(output: Path) -> None:
     Raises:
         UserError: if ``output`` is a folder, or nothing can be written in its folder.
     """
+    sentence = f"The page cannot be written to {output}: name a file in a folder you may write to with -o."
+    if output.is_dir():
+        raise UserError(sentence)
     folder = next(parent for parent in output.absolute().parents if parent.exists())
-    if output.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise UserError(f"The page cannot be written to {output}: name a file in a folder you may write to with -o.")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(sentence) from error

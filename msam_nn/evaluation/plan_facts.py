@@ -65,6 +65,8 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
         "stages without clicks": str(network["n_auto_stages"]),
         "batch size": str(resolved.batch_size),
     }
+    if share := resolved.configuration.get("oversample_foreground_percent"):
+        settings["patches on foreground"] = f"{share:.0%}"
     return PlanFacts(
         plans["plans_name"],
         configuration,
