@@ -4,8 +4,8 @@
 
 Both trainers stand on the same default nnU-Net plans with the patch size set to 128^3; the networks are untrained,
 which changes nothing about their speed. Both take turns; times are medians over the rounds, a ratio is the median of
-the rounds' ratios. "Command" is the wall time of ``nnUNetv2_predict`` with start-up, preprocessing and export, the same for
-both; "sliding window" is nnU-Net's own, inside a running process.
+the rounds' ratios. "Command" is the wall time of ``nnUNetv2_predict`` with start-up, preprocessing and export, the
+same for both; "sliding window" is nnU-Net's own, inside a running process.
 """
 
 from __future__ import annotations
