@@ -127,11 +127,12 @@ def design_for_image(
         """The median shape in whole tokens, cut where it has most until budget and memory are met."""
         grid = [max(1, int(np.ceil(s / t - 1e-6))) for s, t in zip(median_shape, tokens, strict=True)]
         while True:
-            patch = tuple(g * t for g, t in zip(grid, tokens, strict=True))
-            design = ArchitectureDesign(patch, tokens, size, (), n_auto_stages, checkpoint)
-            config = design.config(in_channels=in_channels, num_classes=num_classes, background=background)
-            if prod(grid) <= budget and training_memory_gb(config, MIN_BATCH_SIZE) <= memory_gb:
-                return design
+            if prod(grid) <= budget:
+                patch = tuple(g * t for g, t in zip(grid, tokens, strict=True))
+                design = ArchitectureDesign(patch, tokens, size, (), n_auto_stages, checkpoint)
+                config = design.config(in_channels=in_channels, num_classes=num_classes, background=background)
+                if training_memory_gb(config, MIN_BATCH_SIZE) <= memory_gb:
+                    return design
             if max(grid) == 1:
                 return None
             grid[int(np.argmax(grid))] -= 1

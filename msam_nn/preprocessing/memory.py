@@ -23,6 +23,9 @@ CLICK_STAGES = 3
 CLASSES_PER_STEP = 8
 """Classes that a training step refines at most."""
 
+TRANSIENT = 1.12
+"""Measured peak of a process over the tensors counted here: gradients of activations, temporaries of the losses."""
+
 GB = 2**30
 CELLS = MASK_CELLS_PER_TOKEN**3
 PROMPT_TOKENS = 7
@@ -77,7 +80,7 @@ def bytes_per_sample(config: MSAMConfig) -> int:
     # Logits, their log-softmax, softmax and the one-hot target: a background channel more, except for regions.
     losses = 4 * n_stages * (classes + config.background) * voxels
     batch = (config.in_channels + 3) * voxels
-    return 4 * (encoder_values(config) + stages + losses + batch)
+    return round(4 * TRANSIENT * (encoder_values(config) + stages + losses + batch))
 
 
 def attention_values(config: MSAMConfig, width: int, heads: int) -> int:
