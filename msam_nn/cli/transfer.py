@@ -36,11 +36,16 @@ def run(args: argparse.Namespace) -> int:
     """Check, predict, score, write the folder, print the table."""
     import torch
 
-    from msam_nn.evaluation.markdown import markdown_table
     from msam_nn.evaluation.metrics import LESION_IOU
     from msam_nn.evaluation.nnunet_results import dataset_name
     from msam_nn.evaluation.scoring import ScoringOptions
-    from msam_nn.evaluation.transfer import open_transfer, predict_transfer, score_transfer, transfer_table
+    from msam_nn.evaluation.transfer import (
+        open_transfer,
+        predict_transfer,
+        score_transfer,
+        transfer_markdown,
+        transfer_table,
+    )
     from msam_nn.folders import new_folder
 
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -57,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
         table = transfer_table(scores)
         scores.to_csv(folder / "scores.csv", index=False)
         table.to_csv(folder / "transfer.csv", index=False)
-        title = (
-            f"# From {source} to {target}\n\n{transfer.model.name}, {len(files)} cases, NSD at {args.tolerance:g} mm"
-        )
-        (folder / "transfer.md").write_text(f"{title}\n\n{markdown_table(table.set_index('metric'))}\n")
+        (folder / "transfer.md").write_text(transfer_markdown(transfer, table, source, args.tolerance))
     print(table.round(4).to_string(index=False))
     if transfer.after is None:
         print(

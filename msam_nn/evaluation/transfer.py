@@ -21,6 +21,7 @@ from nnunetv2.paths import nnUNet_raw
 from tqdm import tqdm
 
 from msam_nn.errors import UnsupportedError, UserError
+from msam_nn.evaluation.markdown import markdown_table
 from msam_nn.evaluation.nnunet_results import labelled_cases, model_folder, validation_cases
 from msam_nn.evaluation.results_folder import (
     GroundTruth,
@@ -205,6 +206,23 @@ def transfer_table(scores: pd.DataFrame) -> pd.DataFrame:
         table[["low", "high"]] = intervals
         table["rate"] = table["difference"] / table[AFTER].where(table[AFTER] > 0)
     return table.rename_axis(columns=None).reset_index()
+
+
+def transfer_markdown(transfer: Transfer, table: pd.DataFrame, source: str, tolerance_mm: float) -> str:
+    """The table with what it means."""
+    cases = "validation cases of the target's folds" if transfer.after else "labelled cases, all the target has"
+    lines = [
+        f"# From {source} to {transfer.truth.dataset}",
+        f"{transfer.model.name}, fold {', '.join(map(str, transfer.folds))}; {len(transfer.cases)} {cases}, whole "
+        f"volumes; NSD at {tolerance_mm:g} mm.",
+        markdown_table(table.set_index("metric")),
+    ]
+    if transfer.after:
+        lines.append(
+            "Before: the source's model. After: the model trained on the target. Difference: after minus before, with "
+            "its 95 % bootstrap interval over cases. Rate: difference / after, the share that is lost without training."
+        )
+    return "\n\n".join(lines) + "\n"
 
 
 def _differences(scores: pd.DataFrame, metric: str, label: str) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from msam_nn.errors import UserError
 from msam_nn.evaluation.metrics import score
 from msam_nn.evaluation.nnunet_results import labelled_cases
-from msam_nn.evaluation.transfer import channel_order, match_classes, open_transfer, transfer_table
+from msam_nn.evaluation.transfer import channel_order, match_classes, open_transfer, transfer_markdown, transfer_table
 
 from .results_phantom import write
 
@@ -100,6 +100,8 @@ def test_all_labelled_cases_without_a_model_of_the_target(folders):
     transfer = open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
     assert list(transfer.cases) == ["a"] and transfer.after is None and not transfer.fold_of
     assert transfer.truth.file("a").parent.name == "labelsTr"
+    text = transfer_markdown(transfer, transfer_table(scores(before=["half"])), "Dataset701_S", 1.0)
+    assert "| dice | tumour | 1 | 0.667 |" in text and "1 labelled cases, all the target has" in text
 
 
 def test_refusals(folders):
