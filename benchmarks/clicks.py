@@ -3,7 +3,8 @@
     python benchmarks/clicks.py --tokens 16 8 --threads 2
 
 Networks as ``MSAMPlanner`` builds them, with random weights, one class, one fold, no mirroring; an image of exactly one
-window, so that the first click encodes it and all others find it encoded. Medians after warm-up.
+window, so that the first click encodes it and all others find it encoded. Medians after warm-up; CPU time with
+``--threads 1`` is what other processes on the machine hardly touch.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def measure(predictor: PromptedPredictor, edge: int, n_clicks: int) -> dict[str,
     """Milliseconds: the first click, the median of those after it, and of parts of them."""
     predictor.set_image(torch.randn(1, edge, edge, edge), automatic=False)
     generator = torch.Generator().manual_seed(1)
-    times: dict[str, list[float]] = {"click": [], "stage": [], "logits": []}
+    times: dict[str, list[float]] = {"click": [], "cpu": [], "stage": [], "logits": []}
     refiner, stage = predictor._refiner, predictor._refiner.refine
 
     def timed_stage(*arguments):
@@ -51,9 +52,10 @@ def measure(predictor: PromptedPredictor, edge: int, n_clicks: int) -> dict[str,
     refiner.refine = timed_stage
     for _ in range(n_clicks):
         voxel = tuple(torch.randint(edge, (3,), generator=generator).tolist())
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         predictor.add_click(Click(0, voxel, positive=True))
         times["click"].append(time.perf_counter() - begin)
+        times["cpu"].append(time.process_time() - cpu)
         begin = time.perf_counter()
         _ = predictor.logits
         times["logits"].append(time.perf_counter() - begin)
@@ -73,11 +75,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
-    print("| tokens | first click | each after it | refinement stage | logits with all clicks |")
-    print("|---|---|---|---|---|")
+    print("| tokens | first click | each after it | CPU time of it | refinement stage | logits with all clicks |")
+    print("|---|---|---|---|---|---|")
     for tokens in args.tokens:
         t = measure(build(args.patch, tokens, args.model, torch.device(args.device)), args.patch, args.clicks)
-        print(f"| {tokens}^3 | {t['first']:.0f} | {t['click']:.0f} | {t['stage']:.0f} | {t['logits']:.0f} |")
+        cells = (t[what] for what in ("first", "click", "cpu", "stage", "logits"))
+        print(f"| {tokens}^3 | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |")
 
 
 if __name__ == "__main__":
