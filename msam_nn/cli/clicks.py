@@ -48,6 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--tolerance", type=float, help="of the normalised surface Dice, in mm (default: 1)")
     parser.add_argument("-o", dest="output", type=Path, help="a new folder for all scores (CSV) and the summary")
+    parser.add_argument("--force", action="store_true", help="replace the folder if it exists")
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cuda", help="default: %(default)s")
 
 
@@ -62,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
-    if args.output and args.output.exists():
-        raise UserError(f"{args.output} exists already: choose another folder.")
+    if args.output and args.output.exists() and not args.force:
+        raise UserError(f"{args.output} exists already: choose another folder, or add --force to replace it.")
     protocol = make_protocol(args)
     dataset = dataset_name(args.dataset)
     model = model_folder(dataset, args.trainer, args.plans, args.configuration, args.folds)
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         summary = to_markdown(scores, title=title, protocol=protocol.name, tolerance_mm=protocol.tolerance_mm)
         print(summary)
         if args.output:
-            write(args.output, scores, summary)
+            write(args.output, scores, summary, force=args.force)
     for case, reason in failed.items():
         print(f"{case} failed: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -114,12 +115,12 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
-def write(folder: Path, scores: pd.DataFrame, summary: str) -> None:
+def write(folder: Path, scores: pd.DataFrame, summary: str, *, force: bool = False) -> None:
     """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``."""
     from msam_nn.evaluation.click_curves import describe_curves
     from msam_nn.folders import new_folder
 
-    with new_folder(folder) as unfinished:
+    with new_folder(folder, force=force) as unfinished:
         scores.to_csv(unfinished / "clicks.csv", index=False)
         describe_curves(scores).to_csv(unfinished / "curves.csv", index=False)
         (unfinished / "summary.md").write_text(summary, encoding="utf-8")

@@ -8,28 +8,30 @@ MODEL = ("-d", 900, "-tr", "MSAMTrainer_1epoch", "-p", "MSAMPlans", "-f", 0, "-d
 
 
 def test_clicks_help_and_every_case_is_listed(run, trained, tmp_path):
-    run("msam", "clicks", *MODEL, "-n", 0, 2, 5, "-o", tmp_path / "scores.csv")
-    scores = pd.read_csv(tmp_path / "scores.csv")
-    assert list(scores.columns) == ["case", "label", "clicks", "dice"]
-    assert set(scores["label"]) == {"tumour", "organ"} and set(scores["clicks"]) == {0, 2, 5}
-    means = scores.query("label == 'tumour'").groupby("clicks")["dice"].mean()
+    output = tmp_path / "clicks"
+    process = run("msam", "clicks", *MODEL, "-n", 5, "--strategy", "centre", "uniform", "-o", output)
+    scores, curves = (pd.read_csv(output / f"{name}.csv") for name in ("clicks", "curves"))
+    assert set(scores["label"]) == {"tumour", "organ"} and set(scores["strategy"]) == {"centre", "uniform"}
+    assert len(scores) == scores["case"].nunique() * 2 * 2 * 6
+    means = scores.query("label == 'tumour' and strategy == 'centre'").groupby("clicks")["dice"].mean()
     assert means[5] > means[0]
+    assert len(curves) == (scores.query("clicks == 0")["true_voxels"] > 0).sum()
+    summary = (output / "summary.md").read_text()
+    assert "Protocol: whole volume." in summary and "Area under the curve" in summary and summary in process.stdout
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (("-d", 123), "no data set 123"),
-        (("-f", 3), "no finished fold 3"),
-        (("-n", -1), "from 0 on"),
-    ],
-)
-def test_wrong_input_gets_one_sentence(run, trained, change, message):
+def test_the_papers_protocol_is_marked(run, trained, tmp_path):
+    output = tmp_path / "paper"
+    run("msam", "clicks", *MODEL, "--protocol", "paper", "-n", 2, "-o", output)
+    scores = pd.read_csv(output / "clicks.csv")
+    assert set(scores["clicks"]) == {1, 2} and set(scores["strategy"]) == {"uniform"}
+    assert "not comparable with whole-volume figures" in (output / "summary.md").read_text()
+    assert scores["protocol"].str.contains("not comparable").all()
+
+
+def test_a_fold_that_is_not_trained_gets_one_sentence(run, trained):
     arguments = list(MODEL)
-    if change[0] in arguments:
-        arguments[arguments.index(change[0]) + 1] = change[1]
-    else:
-        arguments += change
+    arguments[arguments.index("-f") + 1] = 3
     process = run("msam", "clicks", *arguments, check=False)
     assert process.returncode == 2
-    assert message in process.stderr and "Traceback" not in process.stderr
+    assert "no finished fold 3" in process.stderr and "Traceback" not in process.stderr

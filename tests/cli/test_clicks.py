@@ -1,0 +1,56 @@
+"""Options of ``msam clicks``; the command itself runs in ``tests/end_to_end``."""
+
+import pandas as pd
+import pytest
+
+from msam_nn.cli.clicks import write
+from msam_nn.cli.main import main
+
+
+def clicks(*arguments):
+    return main(["clicks", "-d", "900", "-device", "cpu", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-n", 0), "from 1 on, got 0"),
+        (("--tolerance", 0), "above 0 mm"),
+        (("--protocol", "paper", "--strategy", "centre"), "leave out --strategy"),
+        (("--protocol", "paper", "--start", "empty"), "leave out --strategy and --start"),
+    ],
+)
+def test_options_that_make_no_sense_get_one_sentence(arguments, message, capsys):
+    assert clicks(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.strip().splitlines()) == 1
+
+
+def test_results_are_not_overwritten_and_this_is_said_at_once(tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text("precious")
+    assert clicks("-o", tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "scores.csv").read_text() == "precious"
+
+
+def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch, capsys, tmp_path):
+    from msam_nn.evaluation import clicks as module
+    from msam_nn.evaluation import nnunet_results
+
+    good = [
+        {"case": "good", "label": "organ", "strategy": "centre", "seed": 0, "clicks": n, "dice": 0.5, "iou": 0.4,
+         "nsd": 0.3, "hd95": 2.0, "seconds": 1.0, "true_voxels": 4}
+        for n in (0, 1)
+    ]  # fmt: skip
+    monkeypatch.setattr(nnunet_results, "model_folder", lambda *a: tmp_path)
+    monkeypatch.setattr(module, "run_protocol", lambda *a: (pd.DataFrame(good), {"bad": "unreadable"}))
+    assert clicks("-f", 0, "-n", 1, "-o", tmp_path / "out") == 1
+    captured = capsys.readouterr()
+    assert "bad failed: unreadable" in captured.err and "0.500" in captured.out
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"clicks.csv", "curves.csv", "summary.md"}
+
+
+def test_nothing_is_half_written(tmp_path):
+    with pytest.raises(KeyError):
+        write(tmp_path / "out", pd.DataFrame({"case": ["a"]}), "summary")
+    assert not list(tmp_path.iterdir())
