@@ -100,7 +100,7 @@ def _costs(contest: Contest, results: ResultsFolder, measure_on: torch.device | 
     """Costs of one method; NaN where the folder does not tell."""
     fold, cases = next(iter(contest.splits.items()))
     minutes = np.mean([training_minutes(results.path / f"fold_{fold}") for fold in contest.splits])
-    predictor = load_predictor(results.path, fold, measure_on or torch.device("cpu"))
+    predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
     values = [results.name, n_parameters(predictor) if predictor else None, float(minutes)]
     row = dict(zip(COST_COLUMNS, values, strict=True))
     if measure_on is not None:

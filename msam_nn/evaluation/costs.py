@@ -39,13 +39,13 @@ def training_minutes(fold_folder: Path) -> float:
     return minutes if finished else float("nan")
 
 
-def load_predictor(model: Path, fold: int, device: torch.device) -> nnUNetPredictor | None:
-    """nnU-Net's predictor with its defaults for one fold; None if its final checkpoint is not there."""
-    if not (model / f"fold_{fold}" / "checkpoint_final.pth").is_file():
+def load_predictor(model: Path, folds: Sequence[int], device: torch.device) -> nnUNetPredictor | None:
+    """nnU-Net's predictor with its defaults for an ensemble of folds; None if a final checkpoint is not there."""
+    if not all((model / f"fold_{fold}" / "checkpoint_final.pth").is_file() for fold in folds):
         return None
     with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net explains its default on CPU
         predictor = nnUNetPredictor(device=device, allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(model), (fold,))
+    predictor.initialize_from_trained_model_folder(str(model), tuple(folds))
     return predictor
 
 

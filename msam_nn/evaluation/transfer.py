@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import torch
 from batchgenerators.utilities.file_and_folder_operations import load_json
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.paths import nnUNet_raw
 from tqdm import tqdm
 
 from msam_nn.errors import UnsupportedError, UserError
+from msam_nn.evaluation.costs import load_predictor
 from msam_nn.evaluation.markdown import markdown_table
 from msam_nn.evaluation.nnunet_results import labelled_cases, model_folder, validation_cases
 from msam_nn.evaluation.results_folder import (
@@ -150,8 +150,7 @@ def predict_transfer(transfer: Transfer, output: Path, device: torch.device, pro
     Raises:
         UnsupportedError: for the second stage of a cascade.
     """
-    predictor = nnUNetPredictor(device=device, allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(transfer.model), transfer.folds)
+    predictor = load_predictor(transfer.model, transfer.folds, device)
     if predictor.configuration_manager.previous_stage_name is not None:
         raise UnsupportedError("A cascade needs the stage before on the target's cases: use -c 3d_fullres.")
     io = predictor.plans_manager.image_reader_writer_class()

@@ -40,4 +40,4 @@ def test_unknown_without_a_finished_log(tmp_path):
 
 
 def test_no_predictor_without_a_checkpoint(tmp_path):
-    assert load_predictor(tmp_path, 0, torch.device("cpu")) is None
+    assert load_predictor(tmp_path, [0], torch.device("cpu")) is None
