@@ -22,7 +22,7 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.placement import class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
-from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompted import MAX_WINDOWS, PromptedPredictor
 
 
 @dataclass
@@ -77,7 +77,8 @@ class PromptedBatch:
             except UserError as error:
                 failed[case] = str(error)
             except Exception as error:
-                failed[case] = f"{type(error).__name__}: {str(error).strip().splitlines()[-1:]}"
+                reason = str(error).strip().splitlines() or [""]
+                failed[case] = f"{type(error).__name__}: {reason[-1]}"
             if case in failed:
                 tqdm.write(f"{case}: failed")
         return failed
@@ -105,7 +106,11 @@ class PromptedBatch:
             for box in prompts.boxes:
                 predictor.add_box(prompts.class_index, box)
         predictor.add_points([click for prompts in placed for click in prompts.clicks])
-        remarks = list(predictor.remarks)
+        remarks = [
+            f"An object of class {names[index][0]} goes on beyond the {MAX_WINDOWS} windows that one prompt may reach, "
+            f"at voxel {geometry.network_to_file(voxel)} (z, y, x): click there to continue it."
+            for index, voxel in predictor.unfinished
+        ]
         return remarks + self._export(case, predictor.predict(), properties, geometry, promises, output)
 
     def _preprocess(self, case: str, files: list[Path]) -> tuple[Tensor, dict]:

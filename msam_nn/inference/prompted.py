@@ -34,10 +34,10 @@ UNDO_STEPS = 32
 
 @dataclass
 class _Step:
-    """Numbers of clicks and remarks before a prompt, and the mask logits it overwrote."""
+    """Numbers of clicks and unfinished objects before a prompt, and the mask logits it overwrote."""
 
     n_clicks: int
-    n_remarks: int
+    n_unfinished: int
     overwritten: list[tuple[tuple, Tensor]] = field(default_factory=list)
 
 
@@ -51,7 +51,7 @@ class PromptedPredictor(nnUNetPredictor):
     several folds are averaged, with ``mirror_windows`` also those of mirrored windows. Coordinates are voxels of the
     preprocessed image in array order ``(z, y, x)``; :mod:`msam_nn.inference.placement` translates a user's.
 
-    ``remarks`` lists, in sentences, what the prompts since ``set_image`` could not do.
+    ``unfinished`` lists class and voxel where an object goes on beyond the ``MAX_WINDOWS`` of its prompt: click there.
 
     >>> predictor = PromptedPredictor(device=torch.device("cpu"))  # doctest: +SKIP
     >>> predictor.initialize_from_trained_model_folder(folder, use_folds=(0,))  # doctest: +SKIP
@@ -62,7 +62,7 @@ class PromptedPredictor(nnUNetPredictor):
     def __init__(self, *args, mirror_windows: bool = False, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.mirror_windows = mirror_windows
-        self.remarks: list[str] = []
+        self.unfinished: list[tuple[int, Triple]] = []
         self._masks: Tensor | None = None
 
     def initialize_from_trained_model_folder(
@@ -111,7 +111,7 @@ class PromptedPredictor(nnUNetPredictor):
         """Forget all prompts, keep the image, its automatic prediction and its encoded windows; returns the logits."""
         self._clicks: list[Click] = []
         self._steps: deque[_Step] = deque(maxlen=UNDO_STEPS)
-        self.remarks = []
+        self.unfinished = []
         self._masks = self._start.clone()
         return self.logits
 
@@ -208,7 +208,7 @@ class PromptedPredictor(nnUNetPredictor):
         step = self._steps.pop()
         for region, values in reversed(step.overwritten):
             self._masks[region] = values
-        del self._clicks[step.n_clicks :], self.remarks[step.n_remarks :]
+        del self._clicks[step.n_clicks :], self.unfinished[step.n_unfinished :]
         return self.logits
 
     def _networks(self) -> list[MSAM]:
@@ -237,7 +237,7 @@ class PromptedPredictor(nnUNetPredictor):
     @contextmanager
     def _step(self) -> Iterator[None]:
         """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
-        self._steps.append(_Step(len(self._clicks), len(self.remarks)))
+        self._steps.append(_Step(len(self._clicks), len(self.unfinished)))
         try:
             yield
         except BaseException:
@@ -260,10 +260,7 @@ class PromptedPredictor(nnUNetPredictor):
             start = windows.best(voxel, self._refiner.known)
             if len(done) == MAX_WINDOWS:
                 voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
-                self.remarks.append(
-                    f"An object of class {click.class_index} goes on beyond the {MAX_WINDOWS} windows that one prompt "
-                    f"may reach, at voxel {voxel} of the preprocessed image: click there to continue it."
-                )
+                self.unfinished.append((click.class_index, voxel))
                 return
             done.add(start)
             queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box))

@@ -6,6 +6,7 @@ import pytest
 import SimpleITK as sitk
 
 from msam_nn.errors import UserError
+from msam_nn.inference import prompted
 from msam_nn.inference.batch import PromptedBatch, image_cases
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 
@@ -76,6 +77,7 @@ def test_the_batch_goes_on_and_names_what_failed(make_predictor, images, tmp_pat
     centre = {"1": ClassPrompts(((5, 5, 5, 1),))}
     failed = batch(make_predictor(), {bad: centre, good: centre, "gone": centre}).run(folder, tmp_path / "out")
     assert set(failed) == {bad, "gone"} and "is not in" in failed["gone"]
+    assert failed[bad].startswith("RuntimeError: ") and len(failed[bad].splitlines()) == 1
     written = {f.name for f in (tmp_path / "out").iterdir()}
     assert written == {f"{good}.nii.gz", "dataset.json", "plans.json"}
 
@@ -87,6 +89,16 @@ def test_another_cases_prompts_fail_in_one_sentence(make_predictor, images, tmp_
     assert "outside the image" in failed[case] and "another case" in failed[case]
     both = {case: {"1": ClassPrompts(((5, 5, 5, 1), (5, 5, 5, 0)))}}
     assert "contradict" in batch(make_predictor(), both).run(folder, tmp_path / "out")[case]
+
+
+def test_an_object_too_large_for_one_prompt_is_remarked(make_predictor, images, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(prompted, "MAX_WINDOWS", 0)
+    folder, labels = images
+    case = next(iter(labels))
+    tool = batch(make_predictor(), {case: {"2": ClassPrompts(((5, 6, 7, 1),))}})
+    (tmp_path / "out").mkdir()
+    remarks = tool.predict_case(case, [folder / f"{case}_0000.nii.gz"], tmp_path / "out")
+    assert "class organ goes on" in remarks[0] and "click there" in remarks[0]
 
 
 def test_automatic_predicts_cases_without_prompts_too(make_predictor, images, tmp_path):  # noqa: F811
