@@ -11,7 +11,7 @@ from msam_nn.preprocessing.planners import MSAMPlanner
 from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.msam_trainer import MSAMTrainer
 
-SOURCE, TARGET = "Dataset900_TumourPhantom", "Dataset901_Moved"
+SOURCE, TARGET = "Dataset900_TumourPhantom", "Dataset951_Moved"
 
 
 @pytest.mark.slow
@@ -32,10 +32,10 @@ def test_respaced_plans_with_a_custom_patch_train_on_another_data_set(run, nnune
     dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2}
     dataset_json["regions_class_order"] = [1, 2]
     (raw / TARGET / "dataset.json").write_text(json.dumps(dataset_json))
-    run("nnUNetv2_extract_fingerprint", "-d", 901, "-np", 1)
-    run("nnUNetv2_move_plans_between_datasets", "-s", 900, "-t", 901, "-sp", "Coarse", "-tp", "Moved")
+    run("nnUNetv2_extract_fingerprint", "-d", 951, "-np", 1)
+    run("nnUNetv2_move_plans_between_datasets", "-s", 900, "-t", 951, "-sp", "Coarse", "-tp", "Moved")
     shutil.copy(raw / TARGET / "dataset.json", preprocessed / TARGET)
-    run("nnUNetv2_preprocess", "-d", 901, "-plans_name", "Moved", "-c", "mine", "-np", 1)
+    run("nnUNetv2_preprocess", "-d", 951, "-plans_name", "Moved", "-c", "mine", "-np", 1)
 
     moved = json.loads((preprocessed / TARGET / "Moved.json").read_text())
     assert moved["dataset_name"] == TARGET
