@@ -175,7 +175,21 @@ class MSAMTrainer(nnUNetTrainer):
         order = torch.rand(n, generator=self.click_generator, device=self.device).argsort()
         return order[: self.max_classes_per_step].sort().values
 
+    def insist_on_declared_labels(self, target: Tensor) -> None:
+        """Raises:
+        UserError: if a label map on the CPU holds a value that ``dataset.json`` does not declare (in the loss it
+            would be an index out of range).
+        """
+        highest = max(self.label_manager.all_labels + [self.label_manager.ignore_label or 0])
+        if not self.label_manager.has_regions and int(target.max()) > highest:
+            raise UserError(
+                f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
+                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with --verify_dataset_integrity, "
+                f"which names the cases, correct dataset.json or the labels, and preprocess again."
+            )
+
     def train_step(self, batch: dict) -> dict:
+        self.insist_on_declared_labels(batch["target"])
         data = batch["data"].to(self.device, non_blocking=True)
         target = batch["target"].to(self.device, non_blocking=True)
         classes = self.draw_classes()

@@ -188,6 +188,11 @@ def test_cuda_without_a_gpu_is_refused(phantom_plans, results, monkeypatch):
     assert not list(results.iterdir())
 
 
+def test_an_undeclared_label_is_named(make_trainer):
+    with pytest.raises(UserError, match="holds the value 3, and dataset.json declares labels up to 2"):
+        make_trainer().train_step(batch_of(label_batch(highest=3)))
+
+
 def test_a_fold_without_cases_is_refused(make_trainer, nnunet_folders, tmp_path, monkeypatch):
     trainer = make_trainer()
     monkeypatch.setattr(nnUNetTrainer, "do_split", lambda self: ([], ["phantom_0000"]))
