@@ -184,8 +184,9 @@ class MSAMTrainer(nnUNetTrainer):
         if not self.label_manager.has_regions and int(target.max()) > highest:
             raise UserError(
                 f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
-                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with --verify_dataset_integrity, "
-                f"which names the cases, correct dataset.json or the labels, and preprocess again."
+                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with "
+                f"--verify_dataset_integrity, which names the cases, then correct dataset.json or the labels and "
+                f"preprocess again."
             )
 
     def train_step(self, batch: dict) -> dict:
