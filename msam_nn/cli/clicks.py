@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msam_nn.cli.device import torch_device
 from msam_nn.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,14 +56,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the summary, write the folder; 1 if cases failed."""
     import pandas as pd
-    import torch
 
     from msam_nn.evaluation.click_summary import to_markdown
     from msam_nn.evaluation.clicks import run_protocol
     from msam_nn.evaluation.nnunet_results import dataset_name, model_folder, validation_cases
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
+    device = torch_device(args.device)
     if args.output and args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists already: choose another folder, or add --force to replace it.")
     protocol = make_protocol(args)
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     tables, failed = [], {}
     for fold, cases in validation.items():
         images, labels = ({k: getattr(c, what) for k, c in cases.items()} for what in ("images", "label"))
-        scores, failures = run_protocol(protocol, model, (fold,), images, labels, torch.device(args.device))
+        scores, failures = run_protocol(protocol, model, (fold,), images, labels, device)
         tables.append(scores.assign(fold=fold, protocol=protocol.name))
         failed |= failures
     scores = pd.concat(tables, ignore_index=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from msam_nn.cli.device import torch_device
 from msam_nn.errors import UserError
 
 
@@ -36,7 +37,6 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, score, write the report, print the summary."""
     folds, results = folds_and_results(args.folds, args.results)
     check_options(args)
-    import torch
 
     from msam_nn.evaluation.comparison import compare, open_contest
     from msam_nn.evaluation.comparison_report import write_comparison
@@ -44,12 +44,10 @@ def run(args: argparse.Namespace) -> int:
     from msam_nn.evaluation.summary import summary_table
     from msam_nn.folders import new_folder
 
-    if args.measure_prediction and args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
+    device = torch_device(args.device) if args.measure_prediction else None
     options = ScoringOptions(args.tolerance, args.lesion_iou)
     with new_folder(args.output, force=args.force) as folder:
         contest = open_contest(args.dataset, folds, results)
-        device = torch.device(args.device) if args.measure_prediction else None
         comparison = compare(contest, options, args.num_processes, device)
         write_comparison(folder, contest, comparison, options, args.worst)
     print(summary_table(comparison.summary, ("dice", "nsd", "hd95", "lesion_f1")).to_string(index=False))

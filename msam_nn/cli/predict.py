@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from msam_nn.cli.device import torch_device
 from msam_nn.errors import UserError
 
 
@@ -42,18 +43,15 @@ def run(args: argparse.Namespace) -> int:
 
     prompts = read_prompts(args.prompts)
 
-    import torch
-
     from msam_nn.cli.export import find_checkpoints
     from msam_nn.inference.batch import PromptedBatch
     from msam_nn.inference.prompted import PromptedPredictor
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
+    device = torch_device(args.device)
     model = model_folder(args)
     find_checkpoints(model, args.folds, args.checkpoint)
     predictor = PromptedPredictor(
-        device=torch.device(args.device),
+        device=device,
         use_mirroring=not args.disable_tta,
         mirror_windows=not args.disable_tta,
         perform_everything_on_device=args.device == "cuda",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from msam_nn.cli.device import torch_device
 from msam_nn.errors import UserError
 
 
@@ -34,8 +35,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, predict, score, write the folder, print the table."""
-    import torch
-
     from msam_nn.evaluation.metrics import LESION_IOU
     from msam_nn.evaluation.nnunet_results import dataset_name
     from msam_nn.evaluation.scoring import ScoringOptions
@@ -48,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     )
     from msam_nn.folders import new_folder
 
-    if args.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu.")
+    device = torch_device(args.device)
     if not args.tolerance >= 0:
         raise UserError(f"--tolerance is a distance in mm from 0 on, got {args.tolerance}.")
     source, target = dataset_name(args.source), dataset_name(args.target)
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         transfer = open_transfer(source, target, args.trainer, args.plans, args.configuration, args.folds)
         predictions = folder / "predictions"
         predictions.mkdir()
-        files = predict_transfer(transfer, predictions, torch.device(args.device))
+        files = predict_transfer(transfer, predictions, device)
         scores = score_transfer(transfer, files, ScoringOptions(args.tolerance, LESION_IOU))
         table = transfer_table(scores)
         scores.to_csv(folder / "scores.csv", index=False)

@@ -37,9 +37,7 @@ class MSAMConfig:
         background: prepend a background logit of 0 to the output (softmax data sets); False for regions.
         click_sigma: standard deviation, in mask cells, of a click written into the mask prompt; 0 writes none.
         click_logit: peak height of a written click, in logits.
-        mask_prior: added to every mask logit. Lesions are rare: a network that starts at even odds first spends
-            hundreds of steps on learning to predict nothing (the prior of arXiv 1708.02002, section 4.1); 0 for
-            released weights.
+        mask_prior: added to every mask logit; 0 in released weights, negative where training starts from scratch.
         n_auto_stages: refinement stages of a prediction without prompts.
         class_chunk: classes decoded at once when predicting; bounds memory with many classes.
         checkpoint_stages: recompute each refinement stage in the backward pass instead of keeping it.
@@ -71,7 +69,7 @@ class MSAMConfig:
     background: bool = True
     click_sigma: float = 5.0
     click_logit: float = 10.0
-    mask_prior: float = -3.0
+    mask_prior: float = 0.0
     n_auto_stages: int = 3
     class_chunk: int = 8
     checkpoint_stages: bool = False
@@ -152,7 +150,6 @@ class MSAMConfig:
             relative_position="sammed3d",
             swap_dense_axes=True,
             click_sigma=0.0,
-            mask_prior=0.0,
             n_auto_stages=3,
         )
         return cls(

@@ -24,6 +24,10 @@ MIN_BATCH_SIZE = 2
 CHECKPOINT_GAIN = 1.25
 """Recomputing stages costs a third of a step's time; it must make the patch larger by this factor."""
 
+MASK_PRIOR = -3.0
+"""Lesions are rare: mask logits that start at even odds cost the first hundred steps of training, which then go into
+learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
+
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": dict(
         embed_dim=192, depth=6, num_heads=3, decoder_dim=96, decoder_heads=4, decoder_mlp_dim=512, adapter_heads=3
@@ -58,6 +62,7 @@ class ArchitectureDesign:
             n_auto_stages=self.n_auto_stages,
             checkpoint_stages=self.checkpoint_stages,
             background=background,
+            mask_prior=MASK_PRIOR,
             **MODEL_SIZES[self.model_size],
         )
 

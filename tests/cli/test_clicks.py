@@ -43,6 +43,7 @@ def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch,
         for n in (0, 1)
     ]  # fmt: skip
     monkeypatch.setattr(nnunet_results, "model_folder", lambda *a: tmp_path)
+    monkeypatch.setattr(nnunet_results, "validation_cases", lambda *a: {})
     monkeypatch.setattr(module, "run_protocol", lambda *a: (pd.DataFrame(good), {"bad": "unreadable"}))
     assert clicks("-f", 0, "-n", 1, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()

@@ -52,6 +52,11 @@ def test_small_images_get_fine_tokens_and_whole_image_patches():
     assert len(small.notes) == 4 and "100%" in small.notes[1]
 
 
+def test_networks_from_scratch_start_at_the_odds_of_a_rare_lesion():
+    assert design((35.0, 51.0, 35.0)).to_plans(background=True)["arch_kwargs"]["mask_prior"] == -3.0
+    assert MSAMConfig.sam_med3d().mask_prior == 0.0
+
+
 def test_large_images_get_coarse_tokens_within_the_budget():
     large = design((130.0, 512.0, 512.0), (2.5, 0.8, 0.8))
     assert large.config().n_tokens <= 1024 and large.token_size == (4, 16, 16)

@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from msam_nn.cli.device import torch_device
+from msam_nn.errors import UserError
+
+
+def test_the_cpu_is_always_there():
+    assert torch_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("available", [True, False])
+def test_cuda_only_where_there_is_a_gpu(monkeypatch, available):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    if available:
+        assert torch_device("cuda") == torch.device("cuda")
+    else:
+        with pytest.raises(UserError, match="add -device cpu"):
+            torch_device("cuda")
