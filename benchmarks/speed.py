@@ -39,7 +39,6 @@ from tests.networks.oracle import argwhere_clicks, padded_windows  # noqa: E402
 N_STAGES = 10
 MEMORY_CASES = ("padded", "fast", "fast, checkpointed stages")
 
-
 CLOCKS = {
     (False, False): "wall time",
     (False, True): "CPU time",

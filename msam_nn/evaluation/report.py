@@ -51,5 +51,6 @@ def write_page(path: str | Path, template: str, *, title: str, **context) -> Pat
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(page, encoding="utf-8")
+    return unfinished.replace(path)
