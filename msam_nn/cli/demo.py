@@ -81,6 +81,7 @@ class Layout:
             "nnUNet_n_proc_DA": 1,
             "nnUNet_def_n_proc": 2,
             "nnUNet_compile": "f",
+            "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait take the cores from augmentation
         }
         return {**os.environ, **{name: str(value) for name, value in ours.items()}}
 

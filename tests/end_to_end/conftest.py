@@ -16,7 +16,7 @@ def run(nnunet_folders):
     """Run a console script of this environment; returns the finished process, its streams as text."""
 
     def run_command(command: str, *arguments, check: bool = True, **variables) -> subprocess.CompletedProcess:
-        environment = {**os.environ, **variables}
+        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **variables}
         process = subprocess.run(
             [sys.executable, str(SCRIPTS / command), *map(str, arguments)],
             env=environment,
