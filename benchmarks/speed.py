@@ -239,7 +239,7 @@ def machine(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name()}, bfloat16"
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, float32"
 

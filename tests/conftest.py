@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
 
 def _shrink(plans_file):
     """Make the planned network small enough to train an epoch in seconds."""
-    plans = json.loads(plans_file.read_text())
+    plans = json.loads(plans_file.read_text(encoding="utf-8"))
     configuration = plans["configurations"]["3d_fullres"]
     configuration.update(batch_size=2, patch_size=[16, 32, 32])
     configuration["architecture"]["arch_kwargs"].update(
@@ -62,6 +62,6 @@ def nnunet_folders(tmp_path_factory):
 def phantom_plans(nnunet_folders) -> tuple[dict, dict]:
     """Fresh copies of the phantom's M-SAM plans, as nnU-Net hands them to a trainer, and of its dataset.json."""
     folder = nnunet_folders["nnUNet_preprocessed"] / PHANTOM
-    plans = json.loads((folder / "MSAMPlans.json").read_text())
+    plans = json.loads((folder / "MSAMPlans.json").read_text(encoding="utf-8"))
     plans["continue_training"] = False
-    return plans, json.loads((folder / "dataset.json").read_text())
+    return plans, json.loads((folder / "dataset.json").read_text(encoding="utf-8"))

@@ -50,7 +50,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess:
         env={**os.environ, **environment},
         cwd=os.path.dirname(sys.executable),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
 

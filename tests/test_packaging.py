@@ -29,7 +29,7 @@ except RuntimeError as error:
 
 def run(python: Path, *arguments: str) -> str:
     return subprocess.run(
-        [str(python), *arguments], cwd=python.parent, check=True, capture_output=True, text=True
+        [str(python), *arguments], cwd=python.parent, check=True, capture_output=True, encoding="utf-8"
     ).stdout.strip()
 
 
@@ -56,7 +56,7 @@ def source(tmp_path) -> Path:
 def pip(python: Path, *arguments: str) -> None:
     """Run this environment's pip on the one of ``python``; skip where the build cannot fetch setuptools."""
     command = [sys.executable, "-m", "pip", "--python", str(python), *arguments, "--quiet"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if "No matching distribution found for setuptools" in result.stdout + result.stderr:
         pytest.skip("needs a package index")
     assert result.returncode == 0, result.stdout + result.stderr
@@ -84,7 +84,7 @@ def test_install_brings_the_hook_and_uninstall_takes_it_away(python, source, tmp
 
 
 def test_pth_line_survives_a_package_that_is_half_gone(tmp_path):
-    line = (CHECKOUT / "msam_nn.pth").read_text()
+    line = (CHECKOUT / "msam_nn.pth").read_text(encoding="utf-8")
     assert line.count("\n") == 1
     assert line.startswith("import ")
     (tmp_path / "msam_nn").mkdir()
@@ -92,13 +92,15 @@ def test_pth_line_survives_a_package_that_is_half_gone(tmp_path):
     (tmp_path / "msam_nn.pth").write_text(line)
     code = "import site, sys; site.addsitedir(sys.argv[1]); print('msam_nn.nnunet_hook' in sys.modules)"
     command = [sys.executable, "-S", "-c", code, str(tmp_path)]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert result.stdout.strip() == "False"
     assert result.stderr == ""
 
 
 def test_pth_lies_in_site_packages_of_this_installation():
-    assert (Path(sysconfig.get_path("purelib")) / "msam_nn.pth").read_text() == (CHECKOUT / "msam_nn.pth").read_text()
+    assert (Path(sysconfig.get_path("purelib")) / "msam_nn.pth").read_text(encoding="utf-8") == (
+        CHECKOUT / "msam_nn.pth"
+    ).read_text(encoding="utf-8")
 
 
 def test_version_is_the_installed_one():

@@ -123,7 +123,7 @@ def test_data_set_on_disk_equals_the_cases_and_their_geometry(tmp_path):
 
 def test_dataset_json(tmp_path):
     folder = write_dataset(tmp_path / "Dataset900_X", 1, 0, replace(SMALL, channels=2, regions=True), progress=False)
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert declared["channel_names"] == {"0": "CT", "1": "PET"}
     assert declared["labels"] == {"background": 0, "whole tumour": [1, 2], "tumour core": 2}
     assert declared["regions_class_order"] == [1, 2]

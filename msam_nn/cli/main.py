@@ -5,6 +5,7 @@ Modules import what is heavy inside ``run``, so that ``msam --help`` is quick.
 """
 
 import argparse
+import io
 import sys
 from importlib import import_module
 
@@ -41,7 +42,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``msam`` and return its exit status: 2 with one sentence for a :class:`UserError`."""
+    """Run ``msam`` and return its exit status: 2 with one sentence for a :class:`UserError`.
+
+    Characters that the terminal's encoding lacks are printed as ``?``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     args = build_parser().parse_args(argv)
     try:
         return _module(args.command).run(args)

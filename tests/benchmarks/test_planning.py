@@ -21,7 +21,7 @@ def planning():
 
 
 def test_the_documents_table_is_what_the_planner_decides(planning):
-    page = (ROOT / "docs" / "planning.md").read_text()
+    page = (ROOT / "docs" / "planning.md").read_text(encoding="utf-8")
     assert planning.insert(page) == page, "run: python benchmarks/planning.py --write docs/planning.md"
 
 

@@ -17,8 +17,10 @@ def test_planned_data_set(nnunet_folders, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     status, text = check(capsys, 900, "--num-workers", 1)
     assert status == 0
-    page = (tmp_path / "msam_check_Dataset900_TumourPhantom.html").read_text()
-    plans = json.loads((nnunet_folders["nnUNet_preprocessed"] / "Dataset900_TumourPhantom/MSAMPlans.json").read_text())
+    page = (tmp_path / "msam_check_Dataset900_TumourPhantom.html").read_text(encoding="utf-8")
+    plans = json.loads(
+        (nnunet_folders["nnUNet_preprocessed"] / "Dataset900_TumourPhantom/MSAMPlans.json").read_text(encoding="utf-8")
+    )
     assert plans["configurations"]["3d_fullres"]["planning_notes"][0].split(":")[0] in page
     assert "3d_fullres" in page and page.count("<figure>") == 3
     assert "the page is msam_check_Dataset900_TumourPhantom.html" in text

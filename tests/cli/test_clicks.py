@@ -30,7 +30,7 @@ def test_results_are_not_overwritten_and_this_is_said_at_once(tmp_path, capsys):
     (tmp_path / "scores.csv").write_text("precious")
     assert clicks("-o", tmp_path) == 2
     assert "exists already" in capsys.readouterr().err
-    assert (tmp_path / "scores.csv").read_text() == "precious"
+    assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == "precious"
 
 
 def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch, capsys, tmp_path):

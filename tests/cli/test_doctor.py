@@ -1,10 +1,8 @@
-"""``msam doctor`` and the ``msam`` command around it."""
+"""``msam doctor``."""
 
 import pytest
 
-from msam_nn import __version__
 from msam_nn.cli import doctor, main
-from msam_nn.errors import UserError
 from msam_nn.registry import LOOKUPS
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -85,19 +83,3 @@ def test_broken_torchvision_is_no_fault(monkeypatch):
     check = doctor.check_torchvision()
     assert "operator torchvision::nms does not exist" in check.finding
     assert not check.mend
-
-
-def test_user_error_is_one_sentence_and_status_2(monkeypatch, capsys):
-    def fail(args):
-        raise UserError("There is no such file.")
-
-    monkeypatch.setattr(doctor, "run", fail)
-    assert main.main(["doctor"]) == 2
-    assert capsys.readouterr().err == "msam doctor: There is no such file.\n"
-
-
-def test_version(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main.main(["--version"])
-    assert stop.value.code == 0
-    assert capsys.readouterr().out == f"msam_nn {__version__}\n"

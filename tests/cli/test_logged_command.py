@@ -19,7 +19,7 @@ def test_output_of_successive_commands_goes_to_one_log(tmp_path):
     log = tmp_path / "log"
     run_python("import sys; print('out'); sys.stdout.flush(); print('err', file=sys.stderr)", log)
     run_python("print('second')", log)
-    assert log.read_text().split() == ["out", "err", "second"]
+    assert log.read_text(encoding="utf-8").split() == ["out", "err", "second"]
 
 
 def test_failure_quotes_the_end_and_names_the_log(tmp_path):

@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 def create(folder, *options):
     assert main(["prompts", "create", str(folder / "labels"), "-o", str(folder / "p.json"), *options]) == 0
-    return json.loads((folder / "p.json").read_text())
+    return json.loads((folder / "p.json").read_text(encoding="utf-8"))
 
 
 def check(folder, *options):

@@ -172,7 +172,7 @@ def _check_files(folder, sound, n_channels, n_test):
     assert {f.name for f in (folder / "labelsTr").iterdir()} == {f"{case}.nii.gz" for case in sound}
     assert not any(f.is_symlink() for f in folder.rglob("*"))
     assert (len(list((folder / "imagesTs").iterdir())) if n_test else 0) == n_test * n_channels
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert declared["numTraining"] == len(sound) and declared["name"] == folder.name
     assert declared["licence"] and declared["reference"] and declared["file_ending"] == ".nii.gz"
 
@@ -184,7 +184,7 @@ def _check_with_nnunet(folder):
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
     from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     labels = LabelManager(declared["labels"], declared.get("regions_class_order")).all_labels
     assert labels == list(range(len(labels)))
     found = set()

@@ -16,4 +16,4 @@ ALL, TUMOUR = {"background": 0, "Vessel": 1, "Tumour": 2}, {"background": 0, "tu
 def test_published_tree(tree, check, task, name, labels):
     vessels = tree("imagesTr/hepaticvessel_{:03d}", "labelsTr/hepaticvessel_{:03d}", (0, 1, 2))
     folder = check(main, vessels, "hepaticvessel_{:03d}", name, "--task", task)
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == labels
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"] == labels

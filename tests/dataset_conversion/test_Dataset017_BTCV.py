@@ -13,7 +13,7 @@ def test_thirteen_organs(tree, check):
     btcv = tree(IMAGE, MASK, range(14))
     btcv.write_test_image(61, "RawData/Testing/img/img{:04d}")
     folder = check(main, btcv, "img{:04d}", "Dataset017_BTCV", n_test=1)
-    assert len(json.loads((folder / "dataset.json").read_text())["labels"]) == 14
+    assert len(json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]) == 14
     assert not (folder / "splits_final.json").exists()
 
 
@@ -24,6 +24,6 @@ def test_usual_eight_with_their_split(tree, check):
     stored = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "img0001.nii.gz")))
     for value, organ in {8: 1, 4: 2, 1: 3, 3: 4, 2: 5, 6: 6, 11: 7, 7: 8, 5: 0, 13: 0}.items():
         assert ((stored == organ) | (published != value)).all()
-    (fold,) = json.loads((folder / "splits_final.json").read_text())
+    (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert fold == {"train": [], "val": ["img0001", "img0002", "img0003", "img0004"]}
     assert len(SCORED) == 12

@@ -14,7 +14,7 @@ def test_published_tree(tree, check):
     acdc.write_test_image(1, "database/training/patient{0:03d}/patient{0:03d}_4d")
     (acdc.root / "database" / "training" / "patient001" / "Info.cfg").write_text("ED: 1\nES: 12\n")
     folder = check(main, acdc, "patient{:03d}_frame01", "Dataset027_ACDC", n_test=1)
-    assert len(json.loads((folder / "splits_final.json").read_text())) == 5
+    assert len(json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))) == 5
 
 
 def test_frames_of_a_patient_stay_together(tree, run):
@@ -24,7 +24,7 @@ def test_frames_of_a_patient_stay_together(tree, run):
         tree(place, place + "_gt", VALUES).write(kinds)
         tree(place, place + "_gt", VALUES, first=50).write(kinds)
     code, folder, printed = run(main, tree(IMAGE, IMAGE, VALUES).root)
-    folds = json.loads((folder / "splits_final.json").read_text())
+    folds = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert code == 0 and f"cp {folder / 'splits_final.json'} $nnUNet_preprocessed/Dataset027_ACDC/" in printed.out
     assert sorted(case for fold in folds for case in fold["val"]) == sorted(
         f"patient{n:03d}_frame{f}" for n in (1, 2, 3, 4, 50, 51, 52, 53) for f in ("01", "12")

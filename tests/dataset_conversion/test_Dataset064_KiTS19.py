@@ -20,5 +20,5 @@ def test_published_tree(tree, check, task, name, labels):
     kits.write_test_image(299, IMAGE)
     (kits.root / "data" / "kits.json").write_text("[]")
     folder = check(main, kits, "case_{:05d}", name, "--task", task, n_test=2)
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert declared["labels"] == labels and declared["overwrite_image_reader_writer"] == "NibabelIOWithReorient"

@@ -13,7 +13,7 @@ SEQUENCES = ("t1", "t1ce", "t2", "flair")
 def test_published_tree(tree, check):
     brats = tree([CASE + sequence for sequence in SEQUENCES], CASE + "seg", (0, 1, 2, 4))
     folder = check(main, brats, "BraTS2021_{:05d}", "Dataset137_BraTS21")
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert declared["regions_class_order"] == [1, 2, 3]
     published = sitk.GetArrayFromImage(sitk.ReadImage(str(brats.file(CASE + "seg", 1))))
     stored = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "BraTS2021_00001.nii.gz")))

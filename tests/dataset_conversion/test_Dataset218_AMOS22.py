@@ -26,7 +26,7 @@ def test_published_tree(tree, check):
     amos = tree(IMAGE, MASK, range(16), first=300)
     amos.write_test_image(411, "amos22/imagesTs/amos_{:04d}")
     folder = check(main, amos, "amos_{:04d}", "Dataset218_AMOS22", n_test=1)
-    labels = json.loads((folder / "dataset.json").read_text())["labels"]
+    labels = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
     assert len(labels) == 16 and labels["liver"] == 6 and labels["prostate/uterus"] == 15
 
 
@@ -40,4 +40,4 @@ def test_tasks(tree, run):
     code, folder, _ = run(main, amos.root, "--task", "2", name="Dataset219_AMOS22CTMR")
     assert code == 0 and names(folder / "labelsTr") == ["amos_0001.nii.gz", "amos_0008.nii.gz", "amos_0507.nii.gz"]
     assert names(folder / "imagesTs") == ["amos_0411_0000.nii.gz", "amos_0551_0000.nii.gz"]
-    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 3
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["numTraining"] == 3

@@ -10,7 +10,7 @@ from dataset_conversion.Dataset900_TumourPhantom import DATASET_NAME, main
 def test_writes_what_was_asked_for(tmp_path, capsys):
     asked = ["-o", str(tmp_path), "--cases", "2", "--test-cases", "1", "--channels", "2", "--regions", "--seed", "5"]
     assert main(asked) == 0
-    declared = json.loads((tmp_path / DATASET_NAME / "dataset.json").read_text())
+    declared = json.loads((tmp_path / DATASET_NAME / "dataset.json").read_text(encoding="utf-8"))
     assert declared["numTraining"] == 2 and declared["phantom_seed"] == 5
     assert list(declared["channel_names"].values()) == ["CT", "PET"] and "tumour core" in declared["labels"]
     assert len(list((tmp_path / DATASET_NAME / "labelsTs").iterdir())) == 1

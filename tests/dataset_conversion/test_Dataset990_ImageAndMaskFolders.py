@@ -21,7 +21,7 @@ def test_two_channels_in_one_folder(tree, check, ending):
     named = ("--channel", "CT", "--channel", "PET", "--licence", "CC0", "--reference", "us")
     # the other file of the "duplicate" has another ending and is none of these files
     folder = check(main, data, "case_{:02d}", DEFAULT_NAME, *suffixes, *named, repaired=("duplicate case id",))
-    declared = json.loads((folder / "dataset.json").read_text())
+    declared = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert declared["channel_names"] == {"0": "CT", "1": "PET"} and declared["labels"]["tumour"] == 1
     assert (declared["licence"], declared["reference"]) == ("CC0", "us")
     assert (read(data.file("case_{:02d}_pet", 1)) == read(folder / "imagesTr" / "case_01_0001.nii.gz")).all()
@@ -44,7 +44,11 @@ def test_own_folder_of_masks_with_equal_names_and_given_labels(tree, run):
     labels = ("--label", "tumour=255", "--label", "organ=3", "--name", "Dataset123_Lung100")
     code, folder, _ = run(main, data.root / "images", *options, *labels)
     assert code == 0 and folder.name == "Dataset123_Lung100"
-    assert json.loads((folder / "dataset.json").read_text())["labels"] == {"background": 0, "tumour": 1, "organ": 2}
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"] == {
+        "background": 0,
+        "tumour": 1,
+        "organ": 2,
+    }
     published, stored = read(data.file("masks/{}", 1)), read(folder / "labelsTr" / "1.nii.gz")
     assert ((published == 255) == (stored == 1)).all() and ((published == 3) == (stored == 2)).all()
 

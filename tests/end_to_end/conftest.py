@@ -21,7 +21,7 @@ def run(nnunet_folders):
             [sys.executable, str(SCRIPTS / command), *map(str, arguments)],
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         if check and process.returncode:
             pytest.fail(

@@ -16,7 +16,7 @@ def test_clicks_help_and_every_case_is_listed(run, trained, tmp_path):
     means = scores.query("label == 'tumour' and strategy == 'centre'").groupby("clicks")["dice"].mean()
     assert means[5] > means[0]
     assert len(curves) == (scores.query("clicks == 0")["true_voxels"] > 0).sum()
-    summary = (output / "summary.md").read_text()
+    summary = (output / "summary.md").read_text(encoding="utf-8")
     assert "Protocol: whole volume." in summary and "Area under the curve" in summary and summary in process.stdout
 
 
@@ -25,7 +25,7 @@ def test_the_papers_protocol_is_marked(run, trained, tmp_path):
     run("msam", "clicks", *MODEL, "--protocol", "paper", "-n", 2, "-o", output)
     scores = pd.read_csv(output / "clicks.csv")
     assert set(scores["clicks"]) == {1, 2} and set(scores["strategy"]) == {"uniform"}
-    assert "not comparable with whole-volume figures" in (output / "summary.md").read_text()
+    assert "not comparable with whole-volume figures" in (output / "summary.md").read_text(encoding="utf-8")
     assert scores["protocol"].str.contains("not comparable").all()
 
 

@@ -32,7 +32,7 @@ def test_plan_and_preprocess(run, nnunet_folders):
         "-overwrite_plans_name", "FromTheCommandLine", "--verify_dataset_integrity",
     )  # fmt: skip
     folder = nnunet_folders["nnUNet_preprocessed"] / DATASET
-    plans = json.loads((folder / "FromTheCommandLine.json").read_text())
+    plans = json.loads((folder / "FromTheCommandLine.json").read_text(encoding="utf-8"))
     assert plans["experiment_planner_used"] == "MSAMPlanner"
     assert list(plans["configurations"]) == ["3d_fullres"]
     assert len(list((folder / "FromTheCommandLine_3d_fullres").glob("*.b2nd"))) == 12
@@ -44,15 +44,15 @@ def test_training_validates_and_leaves_what_nnunet_leaves(trained):
         p.name for p in fold.iterdir()
     }
     assert not list(fold.glob("*.partial"))
-    summary = json.loads((fold / "validation" / "summary.json").read_text())
+    summary = json.loads((fold / "validation" / "summary.json").read_text(encoding="utf-8"))
     assert set(summary["mean"]) == {"1", "2"}
     assert len(list((fold / "validation").glob("*.npz"))) == len(summary["metric_per_case"])
-    log = next(fold.glob("training_log*.txt")).read_text()
+    log = next(fold.glob("training_log*.txt")).read_text(encoding="utf-8")
     assert "parameters train" in log
 
 
 def test_training_learns_the_organ(trained):
-    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text())
+    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text(encoding="utf-8"))
     assert summary["mean"]["2"]["Dice"] > 0.5
 
 
@@ -74,7 +74,7 @@ def test_evaluate_and_ensemble(run, predictions, raw, nnunet_folders, tmp_path):
         "nnUNetv2_evaluate_folder", raw / "labelsTs", predictions, "-np", 1,
         "-djfile", predictions / "dataset.json", "-pfile", predictions / "plans.json",
     )  # fmt: skip
-    summary = json.loads((predictions / "summary.json").read_text())
+    summary = json.loads((predictions / "summary.json").read_text(encoding="utf-8"))
     assert len(summary["metric_per_case"]) == 1
     run("nnUNetv2_ensemble", "-i", predictions, predictions, "-o", tmp_path / "ensemble", "-np", 1)
     case = next(predictions.glob("*.nii.gz")).name
@@ -88,7 +88,9 @@ def test_find_best_configuration(run, trained, nnunet_folders):
         "-f", 0, "--disable_ensembling", "-np", 1,
     )  # fmt: skip
     results = nnunet_folders["nnUNet_results"] / DATASET
-    assert "MSAMTrainer_1epoch__MSAMPlans__3d_fullres" in (results / "inference_information.json").read_text()
+    assert "MSAMTrainer_1epoch__MSAMPlans__3d_fullres" in (results / "inference_information.json").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_exported_model_predicts_the_same_elsewhere(run, predictions, raw, tmp_path):
@@ -108,10 +110,10 @@ def test_exported_model_predicts_the_same_elsewhere(run, predictions, raw, tmp_p
 
 def test_continue_and_validate_again(run, trained):
     summary = trained / "fold_0" / "validation" / "summary.json"
-    before = json.loads(summary.read_text())["foreground_mean"]
+    before = json.loads(summary.read_text(encoding="utf-8"))["foreground_mean"]
     shutil.rmtree(summary.parent)
     arguments = (900, "3d_fullres", 0, "-tr", "MSAMTrainer_1epoch", "-p", "MSAMPlans", "-device", "cpu")
     run("nnUNetv2_train", *arguments, "--val", "--npz")
-    assert json.loads(summary.read_text())["foreground_mean"] == before
+    assert json.loads(summary.read_text(encoding="utf-8"))["foreground_mean"] == before
     assert "Epoch 1" not in run("nnUNetv2_train", *arguments, "--c").stdout
-    assert json.loads(summary.read_text())["foreground_mean"] == before
+    assert json.loads(summary.read_text(encoding="utf-8"))["foreground_mean"] == before

@@ -20,7 +20,7 @@ def test_respaced_plans_with_a_custom_patch_train_on_another_data_set(run, nnune
     options = ("-overwrite_target_spacing", 8.0, 4.0, 4.0, "-overwrite_plans_name", "Coarse")
     run("nnUNetv2_plan_experiment", "-d", 900, "-pl", MSAMPlanner.__name__, "-gpu_memory_target", 2, *options)
     file = preprocessed / SOURCE / "Coarse.json"
-    plans = json.loads(file.read_text())
+    plans = json.loads(file.read_text(encoding="utf-8"))
     planned = plans["configurations"]["3d_fullres"]
     assert planned["spacing"] == [8.0, 4.0, 4.0] and planned["data_identifier"] == "Coarse_3d_fullres"
     plans["configurations"]["mine"] = {"inherits_from": "3d_fullres", "patch_size": [8, 16, 16]}
@@ -28,7 +28,7 @@ def test_respaced_plans_with_a_custom_patch_train_on_another_data_set(run, nnune
     file.write_text(json.dumps(plans))
 
     shutil.copytree(raw / SOURCE, raw / TARGET)
-    dataset_json = json.loads((raw / TARGET / "dataset.json").read_text())
+    dataset_json = json.loads((raw / TARGET / "dataset.json").read_text(encoding="utf-8"))
     dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2}
     dataset_json["regions_class_order"] = [1, 2]
     (raw / TARGET / "dataset.json").write_text(json.dumps(dataset_json))
@@ -37,7 +37,7 @@ def test_respaced_plans_with_a_custom_patch_train_on_another_data_set(run, nnune
     shutil.copy(raw / TARGET / "dataset.json", preprocessed / TARGET)
     run("nnUNetv2_preprocess", "-d", 951, "-plans_name", "Moved", "-c", "mine", "-np", 1)
 
-    moved = json.loads((preprocessed / TARGET / "Moved.json").read_text())
+    moved = json.loads((preprocessed / TARGET / "Moved.json").read_text(encoding="utf-8"))
     assert moved["dataset_name"] == TARGET
     moved["continue_training"] = False
     trainer = MSAMTrainer(moved, "mine", 0, dataset_json, torch.device("cpu"))

@@ -12,7 +12,7 @@ MODEL = ("-d", 900, "-tr", "MSAMTrainer_1epoch", "-p", "MSAMPlans", "-f", 0, "-d
 def test_from_masks_to_predictions_and_on_after_a_failure(run, trained, nnunet_folders, tmp_path):
     raw = nnunet_folders["nnUNet_raw"] / "Dataset900_TumourPhantom"
     run("msam", "prompts", "create", raw / "labelsTr", "-o", tmp_path / "p.json", "--kinds", "points", "boxes")
-    prompts = json.loads((tmp_path / "p.json").read_text())
+    prompts = json.loads((tmp_path / "p.json").read_text(encoding="utf-8"))
     case, other = sorted(set(prompts) - {"space"})[:2]
     prompts[other]["1"]["points"] = [[500, 0, 0, 1]]
     (tmp_path / "p.json").write_text(json.dumps({case: prompts[case], other: prompts[other]}))

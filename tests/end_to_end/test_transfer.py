@@ -17,7 +17,7 @@ def target(nnunet_folders):
     raw = nnunet_folders["nnUNet_raw"]
     folder = raw / "Dataset902_Swapped"
     shutil.copytree(raw / "Dataset900_TumourPhantom", folder)
-    description = json.loads((folder / "dataset.json").read_text())
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     labels = description["labels"]
     assert set(labels) == {"background", "tumour", "organ"}
     labels["tumour"], labels["organ"] = labels["organ"], labels["tumour"]
@@ -37,8 +37,8 @@ def test_the_same_model_on_the_same_images_scores_the_same(run, trained, target,
     assert {f.name for f in output.iterdir()} == {"predictions", "scores.csv", "transfer.csv", "transfer.md"}
     scores = pd.read_csv(output / "scores.csv").set_index(["case", "label"])
     assert len(scores) == 6 * 2
-    labels = json.loads((trained / "dataset.json").read_text())["labels"]
-    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text())
+    labels = json.loads((trained / "dataset.json").read_text(encoding="utf-8"))["labels"]
+    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text(encoding="utf-8"))
     for case in summary["metric_per_case"]:
         name = case["reference_file"].split("/")[-1].removesuffix(".nii.gz")
         for label in ("tumour", "organ"):
@@ -48,8 +48,8 @@ def test_the_same_model_on_the_same_images_scores_the_same(run, trained, target,
 
 def test_compare_agrees_with_the_summary_of_a_real_training(run, trained, tmp_path):
     run("msam", "compare", "-d", 900, "-f", 0, trained.name, "-o", tmp_path / "report")
-    report = json.loads((tmp_path / "report" / "comparison.json").read_text())
-    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text())
+    report = json.loads((tmp_path / "report" / "comparison.json").read_text(encoding="utf-8"))
+    summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text(encoding="utf-8"))
     dice = [r["mean"] for r in report["summary"] if (r["method"], r["label"], r["metric"]) ==
             (trained.name, "foreground", "dice")]  # fmt: skip
     assert dice == [pytest.approx(summary["foreground_mean"]["Dice"])]

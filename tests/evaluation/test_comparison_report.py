@@ -20,13 +20,16 @@ def test_command_writes_the_report(root, capsys):
     output = root / "report"
     assert main(["compare", "-d", "700", "-o", str(output), "--tolerance", "2", "-f", "0", "1", FIRST, SECOND]) == 0
     assert {f.name for f in output.iterdir()} == {f"comparison.{kind}" for kind in ("csv", "json", "md", "html")}
-    content = json.loads((output / "comparison.json").read_text())
+    content = json.loads((output / "comparison.json").read_text(encoding="utf-8"))
     assert content["tolerance_mm"] == 2 and content["folds"] == {"0": ["a", "b"], "1": ["c", "d"]}
     assert len(pd.read_csv(output / "comparison.csv")) == len(content["scores"]) == 3 * 4 * 2
     assert {row["method"] for row in content["counts"]} == {FIRST, SECOND, ELLIPSOID}
     missed = [row["missed"] for row in content["counts"] if row["method"] == SECOND and row["label"] == "whole"]
     assert missed == [1]
-    page, text = (output / "comparison.html").read_text(), (output / "comparison.md").read_text()
+    page, text = (
+        (output / "comparison.html").read_text(encoding="utf-8"),
+        (output / "comparison.md").read_text(encoding="utf-8"),
+    )
     assert page.count("data:image/png") == 2 and 'src="http' not in page
     for report in (page, text):
         assert ELLIPSOID in report and "NSD at 2 mm" in report and "Rightly empty" in report

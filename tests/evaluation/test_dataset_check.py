@@ -39,7 +39,7 @@ def test_page_of_a_data_set_with_faults(raw_folder, tmp_path):
     folds = [{"train": ["a", "empty"], "val": ["b"]}]
     dataset = open_raw_dataset(raw.name, raw.dataset_json)
     warnings = check_dataset(dataset, None, folds, tmp_path / "new" / "page.html", 1)
-    page = (tmp_path / "new" / "page.html").read_text()
+    page = (tmp_path / "new" / "page.html").read_text(encoding="utf-8")
     for part in (
         "lost cannot be read",
         "Label value 3 (ignore) occurs in no case",

@@ -27,7 +27,7 @@ def test_tables_escape_text_and_mark_what_is_missing():
 
 
 def test_page_is_one_file_with_escaped_text(tmp_path):
-    page = write_page(tmp_path / "new" / "page.html", "base.html", title="Dice < 1").read_text()
+    page = write_page(tmp_path / "new" / "page.html", "base.html", title="Dice < 1").read_text(encoding="utf-8")
     assert "<title>Dice &lt; 1</title>" in page
     assert "http" not in page
 

@@ -71,7 +71,7 @@ def test_results_of_another_data_set(root):
 
 def test_results_with_other_classes(root):
     file = root / "results" / DATASET / FIRST / "dataset.json"
-    file.write_text(file.read_text().replace("core", "rim"))
+    file.write_text(file.read_text(encoding="utf-8").replace("core", "rim"))
     with pytest.raises(UserError, match="other classes"):
         open_first()
 

@@ -110,6 +110,6 @@ def test_refusals(folders):
     with pytest.raises(UserError, match="no finished fold 1"):
         open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0, 1])
     file = folders / "raw" / "Dataset702_T" / "dataset.json"
-    file.write_text(file.read_text().replace(".nii.gz", ".mha"))
+    file.write_text(file.read_text(encoding="utf-8").replace(".nii.gz", ".mha"))
     with pytest.raises(UserError, match="convert one"):
         open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])

@@ -17,7 +17,7 @@ def test_what_is_written_is_read_again(tmp_path):
     prompts = PromptFile({"a": {"1": ClassPrompts(points, boxes, tmp_path / "masks" / "m.nii.gz")}}, "voxel")
     write_prompts(tmp_path / "prompts.json", prompts)
     assert read_prompts(tmp_path / "prompts.json") == prompts
-    text = (tmp_path / "prompts.json").read_text()
+    text = (tmp_path / "prompts.json").read_text(encoding="utf-8")
     assert "[1, 2, 3, 1]," in text and '"masks/m.nii.gz"' in text
     assert [f.name for f in tmp_path.iterdir()] == ["prompts.json"]
 

@@ -23,7 +23,7 @@ def expected():
 
 @pytest.fixture(scope="module")
 def released():
-    names = json.loads((golden_folder() / "state_dict_names.json").read_text())
+    names = json.loads((golden_folder() / "state_dict_names.json").read_text(encoding="utf-8"))
     return {part: {name: golden_tensor(name, shape) for name, shape in names[part].items()} for part in ("sam", "mea")}
 
 

@@ -23,13 +23,13 @@ def dataset(nnunet_folders, tmp_path, monkeypatch):
 
 
 def edit(file, **changes):
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **changes}))
 
 
 def test_plans_hold_only_3d_configurations_and_their_reasons(dataset):
     plans = MSAMPlanner(900).plan_experiment()
     assert plans["plans_name"] == "MSAMPlans" and "2d" not in plans["configurations"]
-    written = json.loads((dataset[1] / "MSAMPlans.json").read_text())
+    written = json.loads((dataset[1] / "MSAMPlans.json").read_text(encoding="utf-8"))
     configuration = written["configurations"]["3d_fullres"]
     kwargs = configuration["architecture"]["arch_kwargs"]
     assert configuration["architecture"]["network_class_name"] == BUILDER
@@ -42,11 +42,11 @@ def test_plans_hold_only_3d_configurations_and_their_reasons(dataset):
 
 def test_custom_configurations_survive_planning_again(dataset):
     file = dataset[1] / "MSAMPlans.json"
-    plans = json.loads(file.read_text())
+    plans = json.loads(file.read_text(encoding="utf-8"))
     plans["configurations"]["mine"] = {"inherits_from": "3d_fullres", "batch_size": 3}
     file.write_text(json.dumps(plans))
     MSAMPlanner(900).plan_experiment()
-    assert json.loads(file.read_text())["configurations"]["mine"]["batch_size"] == 3
+    assert json.loads(file.read_text(encoding="utf-8"))["configurations"]["mine"]["batch_size"] == 3
 
 
 def test_target_spacing_can_be_overwritten(dataset):
@@ -57,7 +57,7 @@ def test_target_spacing_can_be_overwritten(dataset):
 
 def test_large_images_get_a_low_resolution_configuration(dataset):
     file = dataset[1] / "dataset_fingerprint.json"
-    fingerprint = json.loads(file.read_text())
+    fingerprint = json.loads(file.read_text(encoding="utf-8"))
     n = len(fingerprint["spacings"])
     edit(file, spacings=[[1.0, 1.0, 1.0]] * n, shapes_after_crop=[[400, 400, 400]] * n)
     plans = MSAMPlanner(900).plan_experiment()
@@ -77,7 +77,7 @@ def test_regions_have_no_background(dataset):
 
 def test_2d_images_are_refused(dataset):
     file = dataset[1] / "dataset_fingerprint.json"
-    n = len(json.loads(file.read_text())["spacings"])
+    n = len(json.loads(file.read_text(encoding="utf-8"))["spacings"])
     edit(file, spacings=[[999.0, 1.0, 1.0]] * n, shapes_after_crop=[[1, 64, 64]] * n)
     with pytest.raises(UnsupportedError, match="2D images"):
         MSAMPlanner(900).plan_experiment()

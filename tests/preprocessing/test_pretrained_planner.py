@@ -55,7 +55,7 @@ def plan(raw, channels=("CT",), labels=None, file_ending=".nii.gz", planner=MSAM
         (raw / "labelsTr" / f"case{case}{file_ending}").touch()
     planner(DATASET, **options).plan_experiment()
     folder = raw.parents[1] / "preprocessed" / DATASET
-    return json.loads((folder / "MSAMPretrainedPlans.json").read_text()), dataset_json
+    return json.loads((folder / "MSAMPretrainedPlans.json").read_text(encoding="utf-8")), dataset_json
 
 
 def test_plans_hold_the_released_geometry(raw):

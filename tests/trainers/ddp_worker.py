@@ -15,7 +15,7 @@ from msam_nn.trainers.msam_trainer import MSAMTrainer
 
 
 def main(rank: int, folder: Path) -> None:
-    plans, dataset_json = json.loads((folder / "inputs.json").read_text())
+    plans, dataset_json = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
     os.environ["nnUNet_results"] = str(folder)
     torch.manual_seed(0)
     trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, device=torch.device("cpu"))
