@@ -7,14 +7,15 @@ pytestmark = pytest.mark.slow
 MODEL = ("-d", 900, "-tr", "MSAMTrainer_1epoch", "-p", "MSAMPlans", "-f", 0, "-device", "cpu")
 
 
-def test_clicks_help_and_every_case_is_listed(run, trained, tmp_path):
+def test_every_case_class_strategy_and_click_is_listed(run, trained, tmp_path):
     output = tmp_path / "clicks"
     process = run("msam", "clicks", *MODEL, "-n", 5, "--strategy", "centre", "uniform", "-o", output)
     scores, curves = (pd.read_csv(output / f"{name}.csv") for name in ("clicks", "curves"))
     assert set(scores["label"]) == {"tumour", "organ"} and set(scores["strategy"]) == {"centre", "uniform"}
     assert len(scores) == scores["case"].nunique() * 2 * 2 * 6
-    means = scores.query("label == 'tumour' and strategy == 'centre'").groupby("clicks")["dice"].mean()
-    assert means[5] > means[0]
+    dice = scores.pivot(index=["case", "label"], columns=["clicks", "strategy"], values="dice")
+    assert dice[0, "centre"].equals(dice[0, "uniform"])
+    assert not dice[5, "centre"].equals(dice[0, "centre"]) and not dice[5, "centre"].equals(dice[5, "uniform"])
     assert len(curves) == (scores.query("clicks == 0")["true_voxels"] > 0).sum()
     summary = (output / "summary.md").read_text(encoding="utf-8")
     assert "Protocol: whole volume." in summary and "Area under the curve" in summary and summary in process.stdout
