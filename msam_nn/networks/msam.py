@@ -17,6 +17,11 @@ from msam_nn.networks.lora import is_lora_parameter
 from msam_nn.networks.mask_decoder import MaskDecoder
 from msam_nn.networks.prompt_encoder import PADDING, PromptEncoder, write_clicks
 
+CLASS_EMBEDDING_SCALE = 20.0
+"""Class embeddings start at zero, where all classes give the same mask, and are added to tokens of norm about
+``sqrt(decoder_dim)``. Adam moves every stored value by about the learning rate a step, so stored this much smaller than
+they act they move apart that much faster."""
+
 
 class Points(NamedTuple):
     """Point prompts of one stage.
@@ -114,7 +119,9 @@ class MSAM(nn.Module):
             Mask logits ``(B, K, 4d, 4h, 4w)`` and predicted IoU ``(B, K)``; with ``multimask`` an axis of three
             follows K.
         """
-        class_embedding = self.class_embedding if classes is None else self.class_embedding[classes]
+        class_embedding = CLASS_EMBEDDING_SCALE * self.class_embedding
+        if classes is not None:
+            class_embedding = class_embedding[classes]
         b, k = len(features.embedding), len(class_embedding)
         mask_size = self.config.mask_size
         if mask_prompt is None:
