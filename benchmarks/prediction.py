@@ -55,6 +55,7 @@ def prepare(root: Path, edge: int, patch: int) -> None:
         trainer_class = load(OURS[name]) if name in OURS else nnUNetTrainer
         trainer = trainer_class(own_plans, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
         trainer.initialize()
+        trainer.inference_allowed_mirroring_axes = (0, 1, 2)
         folder = Path(trainer.output_folder)
         folder.mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(str(folder / "checkpoint_final.pth"))

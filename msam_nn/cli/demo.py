@@ -138,7 +138,8 @@ def steps(layout: Layout, device: str) -> list[Step]:
         Step("train", f"nnUNetv2_train 900 {CONFIGURATION} {FOLD} -tr {TRAINER} -p {PLANS} -device {device}", 210),
         Step(
             "predict",
-            f"nnUNetv2_predict -d 900 -i {images} -o {predictions} {names} -f {FOLD} -npp 1 -nps 1 -device {device}",
+            f"nnUNetv2_predict -d 900 -i {images} -o {predictions} {names} -f {FOLD} "
+            f"--disable_tta -npp 1 -nps 1 -device {device}",
             40,
         ),
         Step(
