@@ -75,9 +75,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
-    print(
-        "| voxels per token | first click | each after it | CPU time of it | refinement stage | logits with all clicks |"
-    )
+    print("| voxels per token | first click | each after it | CPU time of it | stage | logits with all clicks |")
     print("|---|---|---|---|---|---|")
     for tokens in args.tokens:
         t = measure(build(args.patch, tokens, args.model, torch.device(args.device)), args.patch, args.clicks)
