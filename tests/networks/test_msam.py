@@ -112,6 +112,13 @@ def test_subset_of_classes():
     torch.testing.assert_close(iou, ious[:, classes], rtol=1e-4, atol=1e-4)
 
 
+def test_class_embeddings_act_twenty_times_as_large_as_stored():
+    model, seen = distinct_classes(), []
+    model.mask_decoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[3]))
+    model.decode(model.encode(tiny_image(model)), *some_clicks(model))
+    torch.testing.assert_close(seen[0][:5], 20 * model.class_embedding)
+
+
 def test_subset_of_classes_in_the_loop():
     model = distinct_classes()
     image, clicks, classes = tiny_image(model), clicks_of(model), torch.tensor([4, 0])
