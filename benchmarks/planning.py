@@ -92,8 +92,8 @@ def plan(dataset: TypicalDataset, memory_gb: float) -> dict[str, Any]:
         raw, preprocessed = (Path(folder) / name for folder in folders.values())
         preprocessed.mkdir(parents=True)
         raw.mkdir(parents=True)
-        (raw / "dataset.json").write_text(json.dumps(dataset.dataset_json()))
-        (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(dataset.fingerprint()))
+        (raw / "dataset.json").write_text(json.dumps(dataset.dataset_json()), encoding="utf-8")
+        (preprocessed / "dataset_fingerprint.json").write_text(json.dumps(dataset.fingerprint()), encoding="utf-8")
         with (
             mock.patch.dict(os.environ, folders),
             mock.patch.object(MSAMPlanner, "determine_reader_writer", lambda self: SimpleITKIO),
@@ -158,7 +158,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="the page whose table is replaced")
     args = parser.parse_args()
     if args.write:
-        args.write.write_text(insert(args.write.read_text()))
+        page = args.write.read_text(encoding="utf-8")
+        args.write.write_text(insert(page), encoding="utf-8")
     else:
         print(table(), end="")
 

@@ -43,15 +43,15 @@ def prepare(root: Path, edge: int, patch: int) -> None:
     write_dataset(root / "raw" / DATASET, 2, 1, PhantomOptions(min_shape=shape, max_shape=shape), progress=False)
     _run("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
     plans_file = root / "preprocessed" / DATASET / f"{PLANS}.json"
-    plans = json.loads(plans_file.read_text())
+    plans = json.loads(plans_file.read_text(encoding="utf-8"))
     plans["configurations"][CONFIGURATION]["patch_size"] = [patch] * 3
-    plans_file.write_text(json.dumps(plans))
+    plans_file.write_text(json.dumps(plans), encoding="utf-8")
 
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-    dataset_json = json.loads((root / "raw" / DATASET / "dataset.json").read_text())
+    dataset_json = json.loads((root / "raw" / DATASET / "dataset.json").read_text(encoding="utf-8"))
     for name in TRAINERS:
-        own_plans = {**json.loads(plans_file.read_text()), "continue_training": False}
+        own_plans = {**json.loads(plans_file.read_text(encoding="utf-8")), "continue_training": False}
         trainer_class = load(OURS[name]) if name in OURS else nnUNetTrainer
         trainer = trainer_class(own_plans, CONFIGURATION, 0, dataset_json, torch.device("cpu"))
         trainer.initialize()
@@ -59,8 +59,8 @@ def prepare(root: Path, edge: int, patch: int) -> None:
         folder = Path(trainer.output_folder)
         folder.mkdir(parents=True, exist_ok=True)
         trainer.save_checkpoint(str(folder / "checkpoint_final.pth"))
-        (folder.parent / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
-        (folder.parent / "dataset.json").write_text(json.dumps(dataset_json))
+        (folder.parent / "plans.json").write_text(json.dumps(trainer.plans_manager.plans), encoding="utf-8")
+        (folder.parent / "dataset.json").write_text(json.dumps(dataset_json), encoding="utf-8")
 
 
 class SlidingWindows:

@@ -40,7 +40,7 @@ def convert(source: Path, target: Path, num_workers: int, *, task: int) -> None:
     parts = {"training": "imagesTr", "validation": "imagesVa", "test": "imagesTs"}
     listed = {part: [{"image": f.name} for f in sorted(source.glob(f"{d}/*"))] for part, d in parts.items()}
     published = {"labels": {value: organ for organ, value in LABELS.items()}, **listed}
-    (source / "dataset.json").write_text(json.dumps(published))
+    (source / "dataset.json").write_text(json.dumps(published), encoding="utf-8")
     convert_amos(str(source))
 
 

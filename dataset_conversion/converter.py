@@ -71,7 +71,9 @@ def convert(
         n_training, n_test = (len(list((unfinished / part).glob("*_0000.*"))) for part in ("imagesTr", "imagesTs"))
         _declare(dataset, unfinished, n_training)
         if dataset.splits:
-            (unfinished / "splits_final.json").write_text(json.dumps(dataset.splits(unfinished / "labelsTr"), indent=4))
+            (unfinished / "splits_final.json").write_text(
+                json.dumps(dataset.splits(unfinished / "labelsTr"), indent=4), encoding="utf-8"
+            )
     return Report(folder, n_training, n_test, skipped, {o.name: o.notes for o in outcomes if o.notes})
 
 

@@ -43,6 +43,6 @@ def _convert(source: Path, target: Path, num_workers: int, *, number: int, title
     for part in ("imagesTr", "labelsTr", "imagesTs"):
         (source / part).mkdir(exist_ok=True)
     published = {"labels": {v: k for k, v in labels.items()}, "modality": {"0": "CT"}, "training": [], "test": []}
-    (source / "dataset.json").write_text(json.dumps(published))
+    (source / "dataset.json").write_text(json.dumps(published), encoding="utf-8")
     task = source.rename(source.with_name(f"Task{number:02d}_{title}"))
     convert_msd_dataset(str(task), num_processes=num_workers)

@@ -1,9 +1,9 @@
-"""A folder appears whole, replaces only with force, and leaves nothing behind after a failure."""
+"""A folder or file appears whole; a folder replaces only with force; a failure leaves nothing behind."""
 
 import pytest
 
 from msam_nn.errors import UserError
-from msam_nn.folders import new_folder
+from msam_nn.folders import new_file, new_folder
 
 
 def test_appears_when_complete(tmp_path):
@@ -27,3 +27,14 @@ def test_existing_folder_needs_force_and_survives_a_failure(tmp_path):
     with new_folder(target, force=True) as unfinished:
         (unfinished / "new").touch()
     assert [f.name for f in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]
+
+
+def test_file_appears_when_complete_and_the_old_one_survives_a_failure(tmp_path):
+    target = tmp_path / "not_yet" / "page.html"
+    with new_file(target) as partial:
+        partial.write_text("old")
+        assert not target.exists()
+    with pytest.raises(KeyboardInterrupt), new_file(target) as partial:
+        partial.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert target.read_text(encoding="utf-8") == "old" and list(target.parent.iterdir()) == [target]

@@ -199,7 +199,7 @@ def automatic_scores(layout: Layout) -> pd.DataFrame:
     import pandas as pd
     from nnunetv2.evaluation.evaluate_predictions import load_summary_json
 
-    declared = json.loads((layout.dataset / "dataset.json").read_text())["labels"]
+    declared = json.loads((layout.dataset / "dataset.json").read_text(encoding="utf-8"))["labels"]
     name_of = {tuple(v) if isinstance(v, list) else v: name for name, v in declared.items()}
     cases = load_summary_json(str(layout.predictions / "summary.json"))["metric_per_case"]
     rows = [

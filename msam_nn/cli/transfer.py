@@ -60,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
         table = transfer_table(scores)
         scores.to_csv(folder / "scores.csv", index=False)
         table.to_csv(folder / "transfer.csv", index=False)
-        (folder / "transfer.md").write_text(transfer_markdown(transfer, table, source, args.tolerance))
+        text = transfer_markdown(transfer, table, source, args.tolerance)
+        (folder / "transfer.md").write_text(text, encoding="utf-8")
     print(table.round(4).to_string(index=False))
     if transfer.after is None:
         print(

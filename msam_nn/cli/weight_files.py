@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.errors import UserError
+from msam_nn.folders import new_file
 from msam_nn.networks.checkpoints import find_state_dict
 from msam_nn.networks.safe_load import CheckpointError, load_plain
 
@@ -43,13 +43,10 @@ def write_weight_file(content: dict, path: Path, *, force: bool = False) -> None
     """
     if path.exists() and not force:
         raise UserError(f"{path} exists: choose another name, or add --force to replace it.")
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(content, partial)
-        os.replace(partial, path)
+        with new_file(path) as partial:
+            torch.save(content, partial)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise UserError(f"{path} could not be written: {str(error).splitlines()[0]}") from error
 
 

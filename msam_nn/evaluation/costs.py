@@ -24,7 +24,7 @@ def training_minutes(fold_folder: Path) -> float:
     """
     minutes, finished = 0.0, False
     for log in sorted(fold_folder.glob("training_log_*.txt")):
-        lines = [LOG_LINE.match(line) for line in log.read_text(errors="replace").splitlines()]
+        lines = [LOG_LINE.match(line) for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
         lines = [line for line in lines if line]
         begins = [line for line in lines if line[3] is not None]
         if not begins:

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from msam_nn import __version__
+from msam_nn.folders import new_file
 
 DOTS_PER_INCH = 110
 
@@ -50,7 +51,6 @@ def write_page(path: str | Path, template: str, *, title: str, **context) -> Pat
         title=title, version=__version__, date=date.today().isoformat(), **context
     )
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(page, encoding="utf-8")
-    return unfinished.replace(path)
+    with new_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from msam_nn.errors import UserError
+from msam_nn.folders import new_file
 
 SPACES = ("voxel", "world")
 KINDS = ("points", "boxes", "mask")
@@ -83,11 +84,9 @@ def write_prompts(path: str | Path, prompts: PromptFile) -> None:
             content[case][name] = {k: v for k, v in zip(KINDS, (given.points, given.boxes, mask), strict=True) if v}
     text = json.dumps(content, indent=2)
     text = re.sub(r"\[[^\[\]]*\]", lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), text)  # fmt: skip  # noqa: E501
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with new_file(path) as partial:
+            partial.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"The prompts {path} cannot be written: {error.strerror}.") from error
 

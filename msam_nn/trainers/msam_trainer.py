@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor, autocast, nn
 
 from msam_nn.errors import UserError
+from msam_nn.folders import new_file
 from msam_nn.networks import MSAM
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks
@@ -236,13 +238,10 @@ class MSAMTrainer(nnUNetTrainer):
         """
         if self.local_rank != 0 or self.disable_checkpointing:
             return super().save_checkpoint(filename)
-        partial = filename + ".partial"
         try:
-            super().save_checkpoint(partial)
-            os.replace(partial, filename)
+            with new_file(Path(filename)) as partial:
+                super().save_checkpoint(str(partial))
         except (OSError, RuntimeError) as error:
-            if os.path.exists(partial):
-                os.remove(partial)
             kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
             raise UserError(
                 f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "
