@@ -43,7 +43,7 @@ setup(
     install_requires=DEPENDENCIES,
     extras_require={"test": ["pytest>=8", "ruff>=0.9"]},
     packages=find_packages(include=["msam_nn", "msam_nn.*", "dataset_conversion", "dataset_conversion.*"]),
-    package_data={"msam_nn.evaluation": ["templates/*.html"]},
+    package_data={"msam_nn.reports": ["templates/*.html"]},
     entry_points={"console_scripts": ["msam = msam_nn.cli.main:main"]},
     # A wheel keeps data files in <name>.data/data. Two folders up is the wheel's root, which lands in site-packages
     # for every Python version, where `relpath(purelib, data)` would tie the wheel to the version that built it.

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from msam_nn.networks import MSAM, MSAMConfig, Points  # noqa: E402
-from msam_nn.networks.layers import upsample  # noqa: E402
+from msam_nn.networks.layers.basic import upsample  # noqa: E402
 from msam_nn.prompts.simulation import sample_error_clicks  # noqa: E402
 from tests.networks.oracle import argwhere_clicks, padded_windows  # noqa: E402
 

@@ -33,9 +33,9 @@ PREPROCESSORS = _classes("msam_nn.preprocessing.pretrained_preprocessor", "SAMMe
 NORMALIZATIONS = _classes("msam_nn.preprocessing.normalization", "SAMMed3DNormalization", "SAMMed3DCTNormalization")
 
 TRAINERS = {
-    **_classes("msam_nn.trainers.msam_trainer", "MSAMTrainer"),
+    **_classes("msam_nn.trainers.msam.trainer", "MSAMTrainer"),
     **_classes(
-        "msam_nn.trainers.variants",
+        "msam_nn.trainers.msam.variants",
         "MSAMTrainer_1epoch",
         "MSAMTrainer_5epochs",
         "MSAMTrainer_20epochs",
@@ -45,7 +45,7 @@ TRAINERS = {
         "MSAMFullFinetuneTrainer",
     ),
     **_classes(
-        "msam_nn.trainers.time_budget",
+        "msam_nn.trainers.budgets",
         "MSAMTrainer_1minute",
         "MSAMTrainer_3minutes",
         "MSAMTrainer_5minutes",
@@ -60,15 +60,15 @@ TRAINERS = {
         "nnUNetTrainer_20minutes",
     ),
     **_classes(
-        "msam_nn.trainers.ablations",
+        "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",
         "MSAMFrozenEncoderTrainer",
         "MSAMPaperTrainer_withoutMEA",
         "MSAMPaperTrainer_frozenEncoder",
         "MSAMPaperTrainer_fullFinetune",
     ),
-    **_classes("msam_nn.trainers.sam_med3d_trainer", "SAMMed3DTrainer", "SAMMed3DFinetuneTrainer"),
-    **_classes("msam_nn.trainers.paper_trainer", "MSAMPaperTrainer"),
+    **_classes("msam_nn.trainers.baselines.sam_med3d", "SAMMed3DTrainer", "SAMMed3DFinetuneTrainer"),
+    **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
 }
 
 TRAINER_FOLDER = "training/nnUNetTrainer"

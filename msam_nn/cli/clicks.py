@@ -13,7 +13,7 @@ from msam_nn.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from msam_nn.evaluation.clicks import Protocol
+    from msam_nn.evaluation.clicks.protocol import Protocol
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, print the summary, write the folder; 1 if cases failed."""
     import pandas as pd
 
-    from msam_nn.evaluation.click_summary import to_markdown
-    from msam_nn.evaluation.clicks import run_protocol
-    from msam_nn.evaluation.nnunet_results import dataset_name, model_folder, validation_cases
+    from msam_nn.evaluation.clicks.protocol import run_protocol
+    from msam_nn.evaluation.clicks.summary import to_markdown
+    from msam_nn.nnunet_folders import dataset_name, model_folder, validation_cases
 
     device = torch_device(args.device)
     if args.output and args.output.exists() and not args.force:
@@ -92,9 +92,9 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     Raises:
         UserError: if they contradict each other.
     """
-    from msam_nn.evaluation.metrics import TOLERANCE_MM
-    from msam_nn.evaluation.paper_protocol import PaperCrop
-    from msam_nn.evaluation.whole_volume_clicks import WholeVolume
+    from msam_nn.evaluation.clicks.paper_crop import PaperCrop
+    from msam_nn.evaluation.clicks.whole_volume import WholeVolume
+    from msam_nn.metrics.scores import TOLERANCE_MM
 
     tolerance = TOLERANCE_MM if args.tolerance is None else args.tolerance
     if args.clicks < 1:
@@ -116,8 +116,8 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
 
 def write(folder: Path, scores: pd.DataFrame, summary: str, *, force: bool = False) -> None:
     """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``."""
-    from msam_nn.evaluation.click_curves import describe_curves
     from msam_nn.folders import new_folder
+    from msam_nn.metrics.click_curves import describe_curves
 
     with new_folder(folder, force=force) as unfinished:
         scores.to_csv(unfinished / "clicks.csv", index=False)

@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> int:
     folds, results = folds_and_results(args.folds, args.results)
     check_options(args)
 
-    from msam_nn.evaluation.comparison import compare, open_contest
-    from msam_nn.evaluation.comparison_report import write_comparison
+    from msam_nn.evaluation.comparison.contest import compare, open_contest
+    from msam_nn.evaluation.comparison.report import write_comparison
     from msam_nn.evaluation.scoring import ScoringOptions
-    from msam_nn.evaluation.summary import summary_table
     from msam_nn.folders import new_folder
+    from msam_nn.metrics.summary import summary_table
 
     device = torch_device(args.device) if args.measure_prediction else None
     options = ScoringOptions(args.tolerance, args.lesion_iou)

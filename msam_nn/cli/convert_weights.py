@@ -71,9 +71,9 @@ def convert(
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, released_state_dict, sha256
-    from msam_nn.networks.checkpoints import CheckpointError, load_reference_checkpoint
-    from msam_nn.trainers.architecture import adopt_plans
-    from msam_nn.trainers.msam_trainer import MSAMTrainer
+    from msam_nn.networks.weights.sam_med3d import CheckpointError, load_reference_checkpoint
+    from msam_nn.trainers.msam.architecture import adopt_plans
+    from msam_nn.trainers.msam.trainer import MSAMTrainer
 
     released = released_state_dict(read_weight_file(source))
     adopt_plans(plans, configuration, dataset_json)

@@ -156,7 +156,7 @@ def _train_and_score(layout: Layout, device: str) -> tuple[pd.DataFrame, pd.Data
     import torch
 
     from dataset_conversion.Dataset900_TumourPhantom import convert
-    from msam_nn.evaluation.clicks import evaluate_clicks
+    from msam_nn.evaluation.clicks.protocol import evaluate_clicks
     from msam_nn.synthetic import PhantomOptions
 
     convert(layout.raw, N_TRAIN, N_TEST, PhantomOptions())
@@ -214,7 +214,7 @@ def _draw(layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str,
     """Outline the automatic predictions of the held-out cases."""
     import SimpleITK as sitk
 
-    from msam_nn.evaluation.overlay import OverlayCase, save_overlay
+    from msam_nn.reports.overlay import OverlayCase, save_overlay
 
     cases = []
     for case, label_file in labels.items():

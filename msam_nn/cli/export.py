@@ -110,7 +110,7 @@ def merge(weights: dict, plans: dict[str, Any], configuration: str, dataset_json
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    from msam_nn.trainers.msam_trainer import MSAMTrainer
+    from msam_nn.trainers.msam.trainer import MSAMTrainer
 
     manager = PlansManager(plans)
     resolved = manager.get_configuration(configuration)

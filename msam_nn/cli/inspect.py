@@ -51,7 +51,7 @@ def describe(content: dict[str, Any]) -> str:
 
 def _converted_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     from msam_nn.cli.weight_files import PROVENANCE, count_parameters
-    from msam_nn.networks.checkpoints import our_key
+    from msam_nn.networks.weights.sam_med3d import our_key
 
     origin = content[PROVENANCE]
     lines = [
@@ -104,7 +104,7 @@ def _checkpoint_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _released_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     from msam_nn.cli.weight_files import count_parameters, released_state_dict
-    from msam_nn.networks.checkpoints import SAM_PARTS, our_key
+    from msam_nn.networks.weights.sam_med3d import SAM_PARTS, our_key
 
     weights = {our_key(k.removeprefix("module.")): v for k, v in released_state_dict(content).items()}
     missing = [part for part in SAM_PARTS if not any(name.startswith(part) for name in weights)]

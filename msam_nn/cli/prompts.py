@@ -120,8 +120,8 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     import SimpleITK as sitk
 
-    from msam_nn.evaluation.prompt_picture import PromptedClass, save_prompt_picture
     from msam_nn.inference.batch import image_cases
+    from msam_nn.reports.prompt_picture import PromptedClass, save_prompt_picture
 
     cases = image_cases(args.images, args.file_ending)
     rows, problems = [], 0
@@ -184,8 +184,8 @@ def _classes(dataset: str):
     from nnunetv2.paths import nnUNet_raw
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-    from msam_nn.evaluation.nnunet_results import dataset_name
     from msam_nn.inference.placement import class_names
+    from msam_nn.nnunet_folders import dataset_name
 
     file = Path(nnUNet_raw, dataset_name(dataset), "dataset.json")
     if not file.is_file():

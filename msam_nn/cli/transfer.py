@@ -35,8 +35,6 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, predict, score, write the folder, print the table."""
-    from msam_nn.evaluation.metrics import LESION_IOU
-    from msam_nn.evaluation.nnunet_results import dataset_name
     from msam_nn.evaluation.scoring import ScoringOptions
     from msam_nn.evaluation.transfer import (
         open_transfer,
@@ -46,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         transfer_table,
     )
     from msam_nn.folders import new_folder
+    from msam_nn.metrics.scores import LESION_IOU
+    from msam_nn.nnunet_folders import dataset_name
 
     device = torch_device(args.device)
     if not args.tolerance >= 0:

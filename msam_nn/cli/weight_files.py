@@ -11,8 +11,8 @@ from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.folders import new_file
-from msam_nn.networks.checkpoints import find_state_dict
-from msam_nn.networks.safe_load import CheckpointError, load_plain
+from msam_nn.networks.weights.safe_load import CheckpointError, load_plain
+from msam_nn.networks.weights.sam_med3d import find_state_dict
 
 PROVENANCE = "msam_nn"
 """Key of a weight file under which msam_nn says where the weights come from."""

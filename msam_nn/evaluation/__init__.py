@@ -1,1 +1,1 @@
-"""Measuring what a model does with and without prompts."""
+"""What measures models: clicks, comparison, transfer."""

@@ -14,7 +14,7 @@ from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 
 from msam_nn.errors import UserError
-from msam_nn.evaluation.nnunet_results import split
+from msam_nn.nnunet_folders import split
 
 
 @dataclass(frozen=True)

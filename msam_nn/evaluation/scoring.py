@@ -16,10 +16,10 @@ from nnunetv2.paths import nnUNet_preprocessed
 from tqdm import tqdm
 
 from msam_nn.errors import UserError
-from msam_nn.evaluation.ellipsoid import BlindEllipsoid, fit_ellipsoid
-from msam_nn.evaluation.metrics import class_masks, score
-from msam_nn.evaluation.nnunet_results import split
 from msam_nn.evaluation.results_folder import GroundTruth
+from msam_nn.metrics.ellipsoid import BlindEllipsoid, fit_ellipsoid
+from msam_nn.metrics.scores import class_masks, score
+from msam_nn.nnunet_folders import split
 
 ELLIPSOID = "image-blind ellipsoid"
 COARSE_EDGE = 128
@@ -86,7 +86,7 @@ def score_cases(
     """Score every method on every case and class.
 
     Returns:
-        Columns ``method, fold, case, label`` and those of :class:`msam_nn.evaluation.metrics.Score`.
+        Columns ``method, fold, case, label`` and those of :class:`msam_nn.metrics.scores.Score`.
 
     Raises:
         UserError: if a prediction has another shape than its truth.

@@ -21,8 +21,6 @@ from tqdm import tqdm
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.evaluation.costs import load_predictor
-from msam_nn.evaluation.markdown import markdown_table
-from msam_nn.evaluation.nnunet_results import labelled_cases, model_folder, validation_cases
 from msam_nn.evaluation.results_folder import (
     GroundTruth,
     ResultsFolder,
@@ -32,8 +30,10 @@ from msam_nn.evaluation.results_folder import (
     validation_splits,
 )
 from msam_nn.evaluation.scoring import ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
-from msam_nn.evaluation.statistics import bootstrap_interval
-from msam_nn.evaluation.summary import summarise
+from msam_nn.metrics.statistics import bootstrap_interval
+from msam_nn.metrics.summary import summarise
+from msam_nn.nnunet_folders import labelled_cases, model_folder, validation_cases
+from msam_nn.reports.markdown import markdown_table
 
 BEFORE, AFTER = "before", "after"
 TRANSFERRED_METRICS = ("dice", "iou", "nsd")

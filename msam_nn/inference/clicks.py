@@ -12,9 +12,6 @@ from torch import Tensor
 MARGIN = 1.0
 """Logit by which a clicked voxel is at least on the right side."""
 
-REACH = 0.75
-"""Standard deviation, in tokens, over which the correction of an overlooked click fades."""
-
 CUT_OFF = 6.0
 """Standard deviations beyond which that correction counts as nothing (it is 1.5e-8 of its height there)."""
 

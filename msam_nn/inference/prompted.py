@@ -14,11 +14,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import REACH, Click, honour_clicks
+from msam_nn.inference.clicks import Click, honour_clicks
 from msam_nn.inference.refiner import WindowRefiner
 from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box
-from msam_nn.networks import MSAM
-from msam_nn.networks.config import Triple
+from msam_nn.networks import PromptableNetwork
+from msam_nn.networks.layers.basic import Triple
 
 EMPTY = -10.0
 """Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0."""
@@ -69,14 +69,14 @@ class PromptedPredictor(nnUNetPredictor):
         self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
     ):
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
-        if not isinstance(self.msam, MSAM):
+        if not isinstance(self.promptable, PromptableNetwork):
             raise UserError(
                 f"{model_training_output_dir} holds a {type(self.network).__name__}, which takes no prompts: "
                 f"only M-SAM models can be clicked."
             )
 
     @property
-    def msam(self) -> MSAM:
+    def promptable(self) -> PromptableNetwork:
         """The network without torch.compile's wrapper."""
         return getattr(self.network, "_orig_mod", self.network)
 
@@ -90,19 +90,19 @@ class PromptedPredictor(nnUNetPredictor):
         Returns:
             nnU-Net's logits ``(num_outputs, D, H, W)``.
         """
-        config, self._masks = self.msam.config, None
-        image, revert = pad_nd_image(image.float(), config.patch_size, "constant", {"value": 0}, True, None)
+        network, self._masks = self.promptable, None
+        image, revert = pad_nd_image(image.float(), network.patch_size, "constant", {"value": 0}, True, None)
         self._crop = tuple(revert[1:])
         self._offset = tuple(int(s.start or 0) for s in self._crop)
         if automatic:
             logits = []
             for parameters in self.list_of_parameters:
-                self.msam.load_state_dict(parameters)
+                self.promptable.load_state_dict(parameters)
                 logits.append(self.predict_sliding_window_return_logits(image).float().cpu())
             logits = torch.stack(logits).mean(0)
-            self._start = logits[1:] if config.background else logits
+            self._start = logits[1:] if network.background else logits
         else:
-            self._start = torch.full((config.num_classes, *image.shape[1:]), EMPTY)
+            self._start = torch.full((network.num_classes, *image.shape[1:]), EMPTY)
         mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()
         self._refiner = WindowRefiner(self._networks(), image, self.device, mirror_axes)
         return self.reset()
@@ -119,12 +119,10 @@ class PromptedPredictor(nnUNetPredictor):
     def logits(self) -> Tensor:
         """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
         self._check_image()
-        config = self.msam.config
-        sigma = [REACH * edge for edge in config.token_size]
         clicks = [click.shifted([-o for o in self._offset]) for click in self._clicks]
         masks = self._masks[(slice(None), *self._crop)]
-        masks = honour_clicks(masks, clicks, sigma=sigma, exclusive=config.background)
-        return self.msam.add_background(masks[None])[0]
+        masks = honour_clicks(masks, clicks, sigma=self.promptable.click_reach, exclusive=self.promptable.background)
+        return self.promptable.add_background(masks[None])[0]
 
     def predict(self) -> Tensor:
         """The same as :attr:`logits`: all prompts have been followed when they were added."""
@@ -189,7 +187,7 @@ class PromptedPredictor(nnUNetPredictor):
         own = MASK_LOGIT * (2 * mask.float() - 1)
         with self._step():
             self._write((class_index, *self._crop), own)
-            others = set(range(len(self._masks))) - {class_index} if self.msam.config.background else ()
+            others = set(range(len(self._masks))) - {class_index} if self.promptable.background else ()
             for index in others:
                 current = self._masks[index][self._crop]
                 self._write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
@@ -211,11 +209,11 @@ class PromptedPredictor(nnUNetPredictor):
         del self._clicks[step.n_clicks :], self.unfinished[step.n_unfinished :]
         return self.logits
 
-    def _networks(self) -> list[MSAM]:
+    def _networks(self) -> list[PromptableNetwork]:
         """One network per fold, on the device."""
-        networks = [self.msam] if len(self.list_of_parameters) == 1 else []
+        networks = [self.promptable] if len(self.list_of_parameters) == 1 else []
         for _ in self.list_of_parameters[len(networks) :]:
-            networks.append(deepcopy(self.msam))
+            networks.append(deepcopy(self.promptable))
         for network, parameters in zip(networks, self.list_of_parameters, strict=True):
             network.load_state_dict(parameters)
             network.to(self.device).eval()

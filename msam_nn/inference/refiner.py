@@ -6,18 +6,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import combinations
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.windows import Windows
-from msam_nn.networks import MSAM
-from msam_nn.networks.config import Triple
-from msam_nn.networks.layers import upsample
-from msam_nn.networks.msam import ImageFeatures, Points, RefinementState
-from msam_nn.networks.prompt_encoder import write_clicks
+from msam_nn.networks import Points, PromptableNetwork
+from msam_nn.networks.layers.basic import Triple
 
 CACHE_BYTES = 1 << 30
 """Memory for image features; the windows not used for longest are forgotten first."""
@@ -27,21 +24,24 @@ class WindowRefiner:
     """Refines masks in windows of an image, averaged over folds and mirrored copies.
 
     Arguments:
-        networks: one per fold, of one configuration, on ``device``.
+        networks: one per fold, of one patch size, on ``device``.
         image: ``(C, D, H, W)``, at least of patch size.
         mirror_axes: spatial axes; the window is also refined flipped along all their combinations.
     """
 
     def __init__(
-        self, networks: Sequence[MSAM], image: Tensor, device: torch.device, mirror_axes: Sequence[int] = ()
+        self,
+        networks: Sequence[PromptableNetwork],
+        image: Tensor,
+        device: torch.device,
+        mirror_axes: Sequence[int] = (),
     ) -> None:
         self.networks = networks
-        self.config = networks[0].config
         self.image = image
         self.device = device
-        self.windows = Windows(self.config.patch_size, tuple(image.shape[1:]))
+        self.windows = Windows(networks[0].patch_size, tuple(image.shape[1:]))
         self.flips = [axes for n in range(len(mirror_axes) + 1) for axes in combinations(mirror_axes, n)]
-        self._features: OrderedDict[tuple[Triple, int, tuple[int, ...]], ImageFeatures] = OrderedDict()
+        self._features: OrderedDict[tuple[Triple, int, tuple[int, ...]], Any] = OrderedDict()
 
     @property
     def known(self) -> set[Triple]:
@@ -64,22 +64,19 @@ class WindowRefiner:
             Mask logits like ``mask``, float32 on the CPU.
         """
         mask = mask[None, None].to(self.device)
-        mask = F.interpolate(mask, size=self.config.mask_size, mode="trilinear", align_corners=False)
-        written = self._written(start, earlier)
+        classes = torch.tensor([class_index], device=self.device)
         total = torch.zeros_like(mask)
         with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
             for fold, network in enumerate(self.networks):
                 for axes in self.flips:
                     dims = [axis + 2 for axis in axes]
-                    state = RefinementState(mask.flip(dims), None if written is None else written.flip(dims))
-                    points = self._points(start, newest, axes)
-                    classes = torch.tensor([class_index], device=self.device)
-                    refined = network.refine(self._encoded(start, fold, axes), points, state, classes).logits
-                    total += refined.float().flip(dims)
-        mean = total / (len(self.networks) * len(self.flips))
-        return upsample(mean, self.config.patch_size)[0, 0].cpu()
+                    state = network.resume(mask.flip(dims), self._points(start, earlier, axes))
+                    points = self._points(start, [] if newest is None else [newest], axes)
+                    state = network.refine(self._encoded(start, fold, axes), points, state, classes)
+                    total += network.masks(state).float().flip(dims)
+        return (total / (len(self.networks) * len(self.flips)))[0, 0].cpu()
 
-    def _encoded(self, start: Triple, fold: int, axes: tuple[int, ...]) -> ImageFeatures:
+    def _encoded(self, start: Triple, fold: int, axes: tuple[int, ...]) -> Any:
         key = (start, fold, axes)
         if key not in self._features:
             window = self.image[(slice(None), *self.windows.region(start))][None].to(self.device)
@@ -89,31 +86,20 @@ class WindowRefiner:
         self._features.move_to_end(key)
         return self._features[key]
 
-    def _points(self, start: Triple, click: Click | None, axes: tuple[int, ...]) -> Points | None:
-        if click is None:
+    def _points(self, start: Triple, clicks: Sequence[Click], axes: tuple[int, ...]) -> Points | None:
+        """Clicks in voxels of a window that is flipped along ``axes``; None for none."""
+        if not clicks:
             return None
-        voxel = [v - s for v, s in zip(click.voxel, start, strict=True)]
-        voxel = [p - 1 - v if axis in axes else v for axis, (v, p) in enumerate(zip(voxel, self.windows.patch))]  # noqa: B905
-        point = torch.tensor(voxel, device=self.device).view(1, 1, 1, 3)
-        return Points(point, torch.full((1, 1, 1), int(click.positive), device=self.device))
-
-    def _written(self, start: Triple, clicks: Sequence[Click]) -> Tensor | None:
-        """Clicks as the network's click map of a window."""
-        config = self.config
-        if config.click_sigma <= 0 or not clicks:
-            return None
-        points = torch.tensor([c.voxel for c in clicks], device=self.device) - torch.tensor(start, device=self.device)
-        labels = torch.tensor([int(c.positive) for c in clicks], device=self.device)
-        return write_clicks(
-            points[None, None],
-            labels[None, None],
-            token_size=config.token_size,
-            mask_size=config.mask_size,
-            sigma=config.click_sigma,
-            logit=config.click_logit,
-        )
+        voxels = torch.tensor([click.voxel for click in clicks], device=self.device)
+        voxels = voxels - torch.tensor(start, device=self.device)
+        for axis in axes:
+            voxels[:, axis] = self.windows.patch[axis] - 1 - voxels[:, axis]
+        labels = torch.tensor([int(click.positive) for click in clicks], device=self.device)
+        return Points(voxels[None, None], labels[None, None])
 
 
-def _bytes(features: ImageFeatures) -> int:
-    tensors = [features.embedding, features.position, *(features.image_half or ())]
-    return sum(t.numel() * t.element_size() for t in tensors)
+def _bytes(features: Any) -> int:
+    """Memory of a tensor, or of whatever tuples of tensors and None a network calls its features."""
+    if isinstance(features, Tensor):
+        return features.numel() * features.element_size()
+    return 0 if features is None else sum(map(_bytes, features))

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from msam_nn.networks.config import Triple
+from msam_nn.networks.layers.basic import Triple
 
 COMFORT = 0.25
 """Share of a window's edge that a click keeps from the sides where the image goes on, or the window is not reused."""

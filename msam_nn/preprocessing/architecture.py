@@ -9,8 +9,9 @@ from math import prod
 import numpy as np
 
 from msam_nn.errors import UserError
-from msam_nn.networks.config import MSAMConfig, Triple
-from msam_nn.networks.msam import BUILDER
+from msam_nn.networks.layers.basic import Triple
+from msam_nn.networks.msam import MSAMConfig
+from msam_nn.networks.msam.network import BUILDER
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, training_memory_gb
 
 TOKEN_EDGES = (4, 8, 16)

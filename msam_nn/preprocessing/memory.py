@@ -14,8 +14,8 @@ from math import prod
 
 import torch
 
-from msam_nn.networks.config import MASK_CELLS_PER_TOKEN, MSAMConfig
-from msam_nn.networks.msam import MSAM
+from msam_nn.networks.msam.config import MASK_CELLS_PER_TOKEN, MSAMConfig
+from msam_nn.networks.msam.network import MSAM
 
 CLICK_STAGES = 3
 """Refinement stages with clicks that a training step adds to the automatic ones."""
@@ -33,7 +33,7 @@ PROMPT_TOKENS = 7
 
 
 def training_memory_gb(config: MSAMConfig, batch_size: int) -> float:
-    """Peak memory in GB of a training step of :class:`~msam_nn.trainers.msam_trainer.MSAMTrainer`.
+    """Peak memory in GB of a training step of :class:`~msam_nn.trainers.msam.trainer.MSAMTrainer`.
 
     For networks that train from scratch: global attention, decomposed position, no LoRA.
     """

@@ -13,8 +13,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from msam_nn.networks.msam import Points
-from msam_nn.networks.prompt_encoder import PADDING
+from msam_nn.networks.promptable import PADDING, Points
 
 
 def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Points:

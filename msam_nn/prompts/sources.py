@@ -1,4 +1,4 @@
-"""Prompt sources for the refinement loop of :class:`~msam_nn.networks.msam.MSAM`.
+"""Prompt sources for the refinement loop of :class:`~msam_nn.networks.promptable.PromptableNetwork`.
 
 A source is called before each stage with the stage's index and the full-resolution mask logits of the stage before
 (None at stage 0), and returns the new points of that stage or None.
@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from msam_nn.networks.msam import Points
-from msam_nn.networks.prompt_encoder import PADDING
+from msam_nn.networks.promptable import PADDING, Points
 from msam_nn.prompts.simulation import sample_error_clicks
 
 

@@ -1,1 +1,1 @@
-"""nnU-Net trainers for M-SAM; a variant overrides one thing of :class:`~msam_nn.trainers.msam_trainer.MSAMTrainer`."""
+"""nnU-Net trainers for M-SAM; a variant overrides one thing of :class:`~msam_nn.trainers.msam.trainer.MSAMTrainer`."""

@@ -34,16 +34,16 @@ def test_results_are_not_overwritten_and_this_is_said_at_once(tmp_path, capsys):
 
 
 def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch, capsys, tmp_path):
-    from msam_nn.evaluation import clicks as module
-    from msam_nn.evaluation import nnunet_results
+    from msam_nn import nnunet_folders
+    from msam_nn.evaluation.clicks import protocol as module
 
     good = [
         {"case": "good", "label": "organ", "strategy": "centre", "seed": 0, "clicks": n, "dice": 0.5, "iou": 0.4,
          "nsd": 0.3, "hd95": 2.0, "seconds": 1.0, "true_voxels": 4}
         for n in (0, 1)
     ]  # fmt: skip
-    monkeypatch.setattr(nnunet_results, "model_folder", lambda *a: tmp_path)
-    monkeypatch.setattr(nnunet_results, "validation_cases", lambda *a: {})
+    monkeypatch.setattr(nnunet_folders, "model_folder", lambda *a: tmp_path)
+    monkeypatch.setattr(nnunet_folders, "validation_cases", lambda *a: {})
     monkeypatch.setattr(module, "run_protocol", lambda *a: (pd.DataFrame(good), {"bad": "unreadable"}))
     assert clicks("-f", 0, "-n", 1, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()

@@ -11,7 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from msam_nn.cli.convert_weights import convert
 from msam_nn.cli.inspect import describe
 from msam_nn.cli.main import main
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
 def convert_by_command(source, output, *more):

@@ -47,7 +47,7 @@ def test_flow(tmp_path, monkeypatch, capsys):
             write_summary(layout)
 
     monkeypatch.setattr(demo, "_run_step", run_step)
-    clicks = pytest.importorskip("msam_nn.evaluation.clicks")
+    clicks = pytest.importorskip("msam_nn.evaluation.clicks.protocol")
     monkeypatch.setattr(clicks, "evaluate_clicks", evaluate_clicks)
     assert demo.run(arguments(tmp_path)) == 0
     assert seen == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]

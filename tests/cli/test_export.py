@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn import nnunet_hook
 from msam_nn.cli.main import main
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
 @pytest.fixture

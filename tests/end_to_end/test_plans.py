@@ -9,7 +9,7 @@ import torch
 
 from msam_nn.preprocessing.planners import MSAMPlanner
 from msam_nn.trainers.component_sampling import ComponentDataset
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 SOURCE, TARGET = "Dataset900_TumourPhantom", "Dataset951_Moved"
 

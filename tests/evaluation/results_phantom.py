@@ -5,7 +5,7 @@ import json
 import numpy as np
 import SimpleITK as sitk
 
-from msam_nn.evaluation.nnunet_results import labelled_cases
+from msam_nn.nnunet_folders import labelled_cases
 
 DATASET = "Dataset700_Regions"
 FIRST, SECOND = "FirstTrainer__nnUNetPlans__3d_fullres", "SecondTrainer__nnUNetPlans__3d_fullres"

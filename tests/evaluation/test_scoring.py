@@ -4,10 +4,10 @@ import pytest
 
 from msam_nn.errors import UserError
 from msam_nn.evaluation import scoring
-from msam_nn.evaluation.comparison import open_contest
-from msam_nn.evaluation.ellipsoid import fit_ellipsoid
+from msam_nn.evaluation.comparison.contest import open_contest
 from msam_nn.evaluation.results_folder import open_ground_truth
 from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
+from msam_nn.metrics.ellipsoid import fit_ellipsoid
 
 from .results_phantom import DATASET, FIRST, SECOND, make_results, write
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from msam_nn.errors import UserError
-from msam_nn.evaluation.metrics import score
-from msam_nn.evaluation.nnunet_results import labelled_cases
 from msam_nn.evaluation.transfer import channel_order, match_classes, open_transfer, transfer_markdown, transfer_table
+from msam_nn.metrics.scores import score
+from msam_nn.nnunet_folders import labelled_cases
 
 from .results_phantom import write
 

@@ -6,38 +6,40 @@ import io
 import cc3d
 import numpy as np
 import torch
-from torch import nn
 
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.networks.msam import ImageFeatures, RefinementState
+from msam_nn.networks import PromptableNetwork
 
 PATCH = (16, 16, 16)
 
 
-class GrowingNetwork(nn.Module):
-    """Tokens of 4 voxels, so that a cell of its masks is a voxel."""
+class GrowingNetwork(PromptableNetwork):
+    """Its features are the image, its state the mask logits."""
 
     def __init__(self, num_classes=1):
         super().__init__()
-        self.config = MSAMConfig(1, num_classes, PATCH, (4, 4, 4), click_sigma=0.0)
+        self.patch_size, self.num_classes, self.background = PATCH, num_classes, True
+        self.n_auto_stages, self.click_reach = 3, (3.0, 3.0, 3.0)
         self.encoded = 0
-
-    add_background = MSAM.add_background
 
     def encode(self, image):
         self.encoded += 1
-        return ImageFeatures(image, torch.zeros(1), None)
+        return image
 
-    def refine(self, features, points, state, classes):
-        bright = features.embedding[0, 0] > 0.5
-        seeds = state.logits[0, 0] > 0
-        if points is not None and points.labels.item() == 1:
-            seeds[tuple(points.points.view(3).tolist())] = True
+    def refine(self, features, prompts, state, classes=None):
+        bright = features[0, 0] > 0.5
+        seeds = state[0, 0] > 0
+        if prompts is not None and prompts.labels.item() == 1:
+            seeds[tuple(prompts.points.view(3).tolist())] = True
         objects = cc3d.connected_components(bright.numpy(), connectivity=6)
         chosen = np.setdiff1d(np.unique(objects[seeds.numpy()]), 0)
-        found = torch.from_numpy(np.isin(objects, chosen))
-        return RefinementState(torch.where(found, 8.0, -8.0)[None, None], None)
+        return torch.where(torch.from_numpy(np.isin(objects, chosen)), 8.0, -8.0)[None, None]
+
+    def masks(self, state):
+        return state
+
+    def resume(self, masks, clicks=None):
+        return masks
 
 
 def growing_predictor(num_classes=1, **options):

@@ -8,7 +8,7 @@ from msam_nn.errors import UserError
 from msam_nn.inference import prompted
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 from .fake_network import growing_predictor
 

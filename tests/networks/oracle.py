@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msam_nn.networks.attention import Attention3D
+from msam_nn.networks.layers.attention import Attention3D
 
 Tables = tuple[Tensor, Tensor, Tensor]
 ScoreFunction = Callable[[Tensor, Tables, str], Tensor]

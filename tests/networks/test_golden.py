@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.networks.checkpoints import load_reference_checkpoint
+from msam_nn.networks.weights.sam_med3d import load_reference_checkpoint
 
 from .golden import CLICKS, golden_folder, golden_tensor, normal, relative_error
 

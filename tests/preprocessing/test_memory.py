@@ -8,7 +8,7 @@ import torch
 from msam_nn.networks import MSAM, MSAMConfig
 from msam_nn.preprocessing.architecture import MODEL_SIZES
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
 def config(size="tiny", patch=(32, 32, 32), tokens=(8, 8, 8), classes=1, **changes):

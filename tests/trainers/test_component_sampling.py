@@ -13,7 +13,7 @@ from msam_nn.trainers.component_sampling import (
     balanced_locations,
     component_voxels,
 )
-from msam_nn.trainers.msam_trainer import MSAMTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
 @pytest.fixture

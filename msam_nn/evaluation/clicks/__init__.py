@@ -1,0 +1,1 @@
+"""Scores after simulated clicks."""

@@ -1,0 +1,87 @@
+"""A simulated user who corrects whole volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from msam_nn.evaluation.clicks.case import ClickCase, click_generator
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.metrics.scores import TOLERANCE_MM
+from msam_nn.prompts import click_of_largest_error, foreground, uniform_click
+
+STRATEGIES = ("centre", "uniform")
+
+
+@dataclass(frozen=True)
+class WholeVolume:
+    """One click a class and round, on the whole image, measured on its original grid.
+
+    Arguments:
+        n_clicks: after how many clicks a class to measure; 0 is the prediction before any.
+        strategies: ``"centre"`` of the largest error, which needs no seed, or ``"uniform"`` over the error.
+        seeds: of the uniform strategy.
+        automatic: the clicks correct the automatic prediction; otherwise they start from an empty mask.
+        tolerance_mm: of the NSD.
+    """
+
+    name: ClassVar[str] = "whole volume"
+    """What a report calls it."""
+
+    n_clicks: Sequence[int] = (0, 1, 3, 5, 10)
+    strategies: Sequence[str] = ("centre",)
+    seeds: Sequence[int] = (0,)
+    automatic: bool = True
+    tolerance_mm: float = TOLERANCE_MM
+
+    def __call__(self, predictor: PromptedPredictor, case: ClickCase) -> Iterator[dict[str, Any]]:
+        """Rows with ``label, strategy, seed, clicks, seconds`` and the scores.
+
+        ``seconds`` is what the class's last click took, or the prediction before any; NaN where no click was needed.
+        """
+        began = perf_counter()
+        predictor.set_image(case.image, automatic=self.automatic)
+        before = perf_counter() - began
+        runs = [("centre", 0)] if "centre" in self.strategies else []
+        runs += [("uniform", seed) for seed in self.seeds if "uniform" in self.strategies]
+        for strategy, seed in runs:
+            generator = click_generator(case.name, seed)
+            logits, seconds = predictor.reset(), [before] * len(case.classes)
+            for clicks in range(max(self.n_clicks) + 1):
+                if clicks:
+                    for index in range(len(case.classes)):
+                        logits, seconds[index] = _click_once(predictor, case, logits, index, strategy, generator)
+                if clicks in self.n_clicks:
+                    scores = case.measure(predictor, logits, self.tolerance_mm)
+                    for score, took in zip(scores, seconds, strict=True):
+                        yield {"strategy": strategy, "seed": seed, "clicks": clicks, "seconds": took, **score}
+
+
+def _click_once(
+    predictor: PromptedPredictor,
+    case: ClickCase,
+    logits: Tensor,
+    index: int,
+    strategy: str,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    """Let the user click one class, if anything is wrong with it; the logits after it and the seconds it took."""
+    exclusive = predictor.promptable.background
+    masks = logits[1:] if exclusive else logits
+    predicted = foreground(masks[None], exclusive=exclusive)[0, index].numpy() & case.valid
+    target = case.targets[index] & case.valid
+    if strategy == "centre":
+        found = click_of_largest_error(predicted, target, predictor.configuration_manager.spacing)
+    else:
+        found = uniform_click(predicted, target, generator)
+    if found is None:
+        return logits, float("nan")
+    began = perf_counter()
+    logits = predictor.add_click(Click(index, found[0], positive=found[1] == 1))
+    return logits, perf_counter() - began

@@ -1,0 +1,136 @@
+"""Head to head: any nnU-Net results of one data set on the same splits, and the image-blind ellipsoid beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from msam_nn.errors import UserError
+from msam_nn.evaluation.costs import load_predictor, measure_prediction, n_parameters, training_minutes
+from msam_nn.evaluation.results_folder import (
+    GroundTruth,
+    ResultsFolder,
+    open_ground_truth,
+    open_results,
+    validation_splits,
+)
+from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
+from msam_nn.metrics.statistics import paired_tests
+from msam_nn.metrics.summary import count_cases, summarise
+from msam_nn.nnunet_folders import dataset_name, validation_cases
+from msam_nn.reports.overlay import PREDICTION_COLOURS, OverlayCase
+
+TESTED_METRICS = ("dice", "nsd")
+COST_COLUMNS = ["method", "parameters", "training minutes per fold"]
+MEASURED_COLUMNS = ["prediction seconds", "peak GPU GiB"]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared: results folders with the same validation cases.
+
+    Arguments:
+        splits: fold -> its validation cases.
+    """
+
+    truth: GroundTruth
+    splits: dict[int, list[str]]
+    results: list[ResultsFolder]
+
+    @property
+    def fold_of(self) -> dict[str, int]:
+        return {case: fold for fold, cases in self.splits.items() for case in cases}
+
+    def predictions(self, case: str) -> dict[str, Path]:
+        """Method -> the file it predicted for a case."""
+        return {r.name: r.prediction(self.fold_of[case], case, self.truth.file_ending) for r in self.results}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tables; see :mod:`summary` and :mod:`statistics` for their columns."""
+
+    scores: pd.DataFrame
+    summary: pd.DataFrame
+    counts: pd.DataFrame
+    tests: pd.DataFrame
+    costs: pd.DataFrame
+
+
+def open_contest(dataset: str, folds: Sequence[int], identifiers: Sequence[str]) -> Contest:
+    """Find all results and check them before anything is computed.
+
+    Raises:
+        UserError: if anything is missing, incomplete, of another data set, or named twice.
+    """
+    dataset = dataset_name(dataset)
+    splits = validation_splits(dataset, folds)
+    truth = open_ground_truth(dataset, [case for cases in splits.values() for case in cases])
+    results = [open_results(truth, identifier, splits) for identifier in identifiers]
+    names = [r.name for r in results]
+    if len(set(names)) < len(names):
+        raise UserError(f"The same results are named twice: {', '.join(names)}.")
+    return Contest(truth, splits, results)
+
+
+def compare(
+    contest: Contest, options: ScoringOptions, num_processes: int = 1, measure_on: torch.device | None = None
+) -> Comparison:
+    """Score, sum up, test.
+
+    Arguments:
+        measure_on: predict one case with every model on this device to measure time and memory; None does not.
+    """
+    ellipsoids = fit_fold_ellipsoids(contest.truth, list(contest.splits))
+    tasks = [
+        ScoringTask(case, fold, contest.predictions(case), ellipsoids[fold]) for case, fold in contest.fold_of.items()
+    ]
+    scores = score_cases(contest.truth, tasks, options, num_processes)
+    scores = scores.sort_values("method", key=lambda m: m == ELLIPSOID, kind="stable", ignore_index=True)
+    costs = pd.DataFrame([_costs(contest, results, measure_on) for results in contest.results])
+    return Comparison(scores, summarise(scores), count_cases(scores), paired_tests(scores, TESTED_METRICS), costs)
+
+
+def _costs(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
+    """Costs of one method; NaN where the folder does not tell."""
+    fold, cases = next(iter(contest.splits.items()))
+    minutes = np.mean([training_minutes(results.path / f"fold_{fold}") for fold in contest.splits])
+    predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
+    values = [results.name, n_parameters(predictor) if predictor else None, float(minutes)]
+    row = dict(zip(COST_COLUMNS, values, strict=True))
+    if measure_on is not None:
+        images = validation_cases(contest.truth.dataset, fold)[cases[0]].images
+        measured = measure_prediction(predictor, images) if predictor else (None, None)
+        row |= dict(zip(MEASURED_COLUMNS, measured, strict=True))
+    return row
+
+
+def worst_cases(scores: pd.DataFrame, n: int) -> pd.DataFrame:
+    """The cases with the lowest Dice of any model (the mean over its classes), worst first.
+
+    Returns:
+        Columns ``case, method, dice``: which model was worst on the case; the ellipsoid does not count.
+    """
+    of_models = scores[scores["method"] != ELLIPSOID]
+    dice = of_models.groupby(["case", "method"], sort=False)["dice"].mean().dropna().reset_index()
+    return dice.sort_values("dice", kind="stable").drop_duplicates("case").head(n).reset_index(drop=True)
+
+
+def overlay_case(contest: Contest, case: str) -> OverlayCase | None:
+    """A case with the predictions of the first three methods on its first channel; None if its raw image is missing."""
+    truth = contest.truth
+    labels, spacing = truth.read(truth.file(case))
+    try:
+        images = validation_cases(truth.dataset, contest.fold_of[case])[case].images
+    except UserError:
+        return None
+    image = truth.reader().read_images([str(images[0])])[0][0]
+    measured = labels != truth.ignore_label
+    files = list(contest.predictions(case).items())[: len(PREDICTION_COLOURS)]
+    predictions = {name: truth.read(file)[0] * measured for name, file in files}
+    return OverlayCase(case, image, labels * measured, predictions, spacing)

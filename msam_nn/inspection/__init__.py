@@ -1,0 +1,1 @@
+"""What looks at a data set and its plan; it measures no model."""

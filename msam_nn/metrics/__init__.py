@@ -1,0 +1,1 @@
+"""Numbers from arrays: overlap, surface, lesions, statistics, the image-blind ellipsoid."""

@@ -1,0 +1,1 @@
+"""What turns features and prompts into a mask: prompt encoder, mask-enhanced adapter, mask decoder."""

@@ -1,0 +1,58 @@
+"""From image embedding and prompt tokens to a mask: SAM's dynamic mask head on its two-way transformer, in 3D."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from msam_nn.networks.layers.basic import DeepMLP, LayerNorm3d
+from msam_nn.networks.layers.two_way import TwoWayTransformer
+
+NUM_MASK_TOKENS = 4
+"""One for the single mask, three for ambiguous prompts."""
+
+
+class MaskDecoder(nn.Module):
+    """Decodes ``N = batch x classes`` passes, each one object.
+
+    The single mask needs one hypernetwork of the four; the others run only when ``multimask`` asks for them.
+    """
+
+    def __init__(self, *, dim: int, depth: int, num_heads: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.transformer = TwoWayTransformer(dim=dim, depth=depth, num_heads=num_heads, mlp_dim=mlp_dim)
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(NUM_MASK_TOKENS, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose3d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm3d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose3d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(DeepMLP(dim, dim, dim // 8) for _ in range(NUM_MASK_TOKENS))
+        self.iou_prediction_head = DeepMLP(dim, 256, NUM_MASK_TOKENS)
+
+    def forward(
+        self, image: Tensor, image_pos: Tensor, sparse: Tensor, class_embedding: Tensor, *, multimask: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """
+        Arguments:
+            image: fused image and mask embedding ``(N, T, d, h, w)``.
+            image_pos: dense positional encoding ``(d, h, w, T)``.
+            sparse: prompt tokens ``(N, n, T)``.
+            class_embedding: ``(N, T)``, added to the mask tokens.
+
+        Returns:
+            Mask logits ``(N, m, 4d, 4h, 4w)`` and predicted IoU ``(N, m)``; m is 1, or 3 with ``multimask``.
+        """
+        n, _, d, h, w = image.shape
+        mask_tokens = self.mask_tokens.weight + class_embedding[:, None]
+        tokens = torch.cat([self.iou_token.weight.expand(n, 1, -1), mask_tokens, sparse], dim=1)
+        tokens, keys = self.transformer(tokens, image.flatten(2).transpose(1, 2), image_pos.flatten(0, 2))
+        features = self.output_upscaling(keys.transpose(1, 2).unflatten(2, (d, h, w)))
+        used = range(1, NUM_MASK_TOKENS) if multimask else range(1)
+        weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in used], dim=1)
+        masks = torch.einsum("nmc,ncdhw->nmdhw", weights, features)
+        iou = self.iou_prediction_head(tokens[:, 0])
+        return masks, iou[:, used.start : used.stop]

@@ -1,0 +1,107 @@
+"""Points, positions and the previous mask as embeddings (SAM's prompt encoder in 3D)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from msam_nn.networks.layers.basic import LayerNorm3d, Triple
+from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE
+
+MASK_CELLS_PER_TOKEN = 4
+"""The decoder's mask grid has four cells per token and axis (two stride-2 transposed convolutions)."""
+
+
+class PositionalEncoding(nn.Module):
+    """Random Fourier features of coordinates in [0, 1]^3: ``cat[sin v, cos v, sin v]``, ``v = 2 pi (2c - 1) G``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("gaussian_matrix", torch.randn(3, dim // 3))
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """``(..., 3)`` to ``(..., dim)``, computed in float32."""
+        v = 2 * math.pi * ((2 * coordinates.float() - 1) @ self.gaussian_matrix.float())
+        sin = v.sin()
+        return torch.cat([sin, v.cos(), sin], dim=-1)
+
+
+class PromptEncoder(nn.Module):
+    """Encodes prompts of ``N = batch x classes`` independent decoder passes."""
+
+    def __init__(self, *, dim: int, patch_size: Triple, grid_size: Triple, swap_dense_axes: bool = False) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.grid_size = grid_size
+        self.swap_dense_axes = swap_dense_axes
+        self.position = PositionalEncoding(dim)
+        self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in (NEGATIVE, POSITIVE))
+        self.not_a_point_embed = nn.Embedding(1, dim)
+        self.mask_downscaling = nn.Sequential(
+            nn.Conv3d(1, 4, kernel_size=2, stride=2),
+            LayerNorm3d(4),
+            nn.GELU(),
+            nn.Conv3d(4, 16, kernel_size=2, stride=2),
+            LayerNorm3d(16),
+            nn.GELU(),
+            nn.Conv3d(16, dim, kernel_size=1),
+        )
+        # Part of the released weights; M-SAM starts from an all-zero mask instead.
+        self.no_mask_embed = nn.Embedding(1, dim)
+
+    def sparse(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Embed points, one padding point appended.
+
+        Arguments:
+            points: ``(N, P, 3)`` voxel indices of the patch in array order.
+            labels: ``(N, P)``: 1 inside, 0 outside, -1 no point.
+
+        Returns:
+            ``(N, P + 1, T)``.
+        """
+        points = torch.cat([points, points.new_zeros(len(points), 1, 3)], dim=1)
+        labels = torch.cat([labels, labels.new_full((len(labels), 1), PADDING)], dim=1)
+        size = torch.tensor(self.patch_size, device=points.device)
+        encoded = self.position((points.float() + 0.5) / size)
+        encoded = encoded.to(self.not_a_point_embed.weight.dtype)
+        negative, positive = (encoded + e.weight for e in self.point_embeddings)
+        label = labels[..., None]
+        embedded = torch.where(label == POSITIVE, positive, negative)
+        return torch.where(label == PADDING, self.not_a_point_embed.weight, embedded)
+
+    def dense(self, mask: Tensor) -> Tensor:
+        """Embed mask logits ``(N, 1, 4d, 4h, 4w)`` as ``(N, T, d, h, w)``."""
+        return self.mask_downscaling(mask)
+
+    def dense_position(self) -> Tensor:
+        """Positional encoding of the token grid, ``(d, h, w, T)``."""
+        device = self.position.gaussian_matrix.device
+        axes = [(torch.arange(g, device=device) + 0.5) / g for g in self.grid_size]
+        cells = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+        if self.swap_dense_axes:
+            cells = cells[..., [1, 0, 2]]
+        return self.position(cells)
+
+
+def write_clicks(
+    points: Tensor, labels: Tensor, *, token_size: Triple, mask_size: Triple, sigma: float, logit: float
+) -> Tensor:
+    """Clicks as Gaussian bumps on the mask grid, ``+logit`` for inside and ``-logit`` for outside, added up.
+
+    Arguments:
+        points: ``(..., P, 3)`` voxel indices.
+        labels: ``(..., P)``; padding writes nothing.
+        sigma: standard deviation in mask cells.
+
+    Returns:
+        ``(..., 4d, 4h, 4w)``.
+    """
+    sign = (labels == POSITIVE).float() - (labels == NEGATIVE).float()
+    bumps = []
+    for axis, (voxels, cells) in enumerate(zip(token_size, mask_size, strict=True)):
+        centre = (points[..., axis].float() + 0.5) * MASK_CELLS_PER_TOKEN / voxels - 0.5
+        cell = torch.arange(cells, device=points.device)
+        bumps.append(torch.exp(-0.5 * ((cell - centre[..., None]) / sigma) ** 2))
+    return logit * torch.einsum("...p,...pd,...ph,...pw->...dhw", sign, *bumps)

@@ -1,0 +1,97 @@
+"""The 3D ViT image encoder of SAM-Med3D (arXiv 2310.15161), on any token grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from msam_nn.networks.layers.attention import Attention3D
+from msam_nn.networks.layers.basic import MLP, LayerNorm3d, Triple
+
+
+class PatchEmbed(nn.Module):
+    """Cut the image into non-overlapping patches and embed each: ``(B, C, D, H, W)`` to ``(B, d, h, w, E)``."""
+
+    def __init__(self, in_channels: int, embed_dim: int, token_size: Triple) -> None:
+        super().__init__()
+        self.proj = nn.Conv3d(in_channels, embed_dim, kernel_size=token_size, stride=token_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x).movedim(1, -1)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block on ``(B, d, h, w, E)``."""
+
+    def __init__(
+        self, *, dim: int, num_heads: int, mlp_ratio: int, window: Triple, relative_position: str, lora_rank: int
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention3D(
+            dim=dim, num_heads=num_heads, window=window, relative_position=relative_position, lora_rank=lora_rank
+        )
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim, mlp_ratio * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class ImageEncoder(nn.Module):
+    """Image ``(B, C, D, H, W)`` to image embedding ``(B, T, d, h, w)``, one vector a token.
+
+    Arguments:
+        grid_size: tokens per axis, ``(d, h, w)``.
+        embed_dim: width ``E`` of the transformer.
+        window_size: tokens per axis of windowed attention; 0 makes every block global.
+        global_blocks: indices of the blocks that attend globally when ``window_size`` is set.
+        output_dim: ``T``.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        token_size: Triple,
+        grid_size: Triple,
+        embed_dim: int,
+        depth: int,
+        num_heads: int,
+        mlp_ratio: int,
+        window_size: int,
+        global_blocks: Sequence[int],
+        output_dim: int,
+        relative_position: str,
+        lora_rank: int,
+    ) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbed(in_channels, embed_dim, token_size)
+        self.pos_embed = nn.Parameter(torch.empty(1, *grid_size, embed_dim))
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        self.blocks = nn.ModuleList(
+            Block(
+                dim=embed_dim,
+                num_heads=num_heads,
+                mlp_ratio=mlp_ratio,
+                window=grid_size if not window_size or i in global_blocks else (window_size,) * 3,
+                relative_position=relative_position,
+                lora_rank=lora_rank,
+            )
+            for i in range(depth)
+        )
+        self.neck = nn.Sequential(
+            nn.Conv3d(embed_dim, output_dim, 1, bias=False),
+            LayerNorm3d(output_dim),
+            nn.Conv3d(output_dim, output_dim, 3, padding=1, bias=False),
+            LayerNorm3d(output_dim),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.patch_embed(image) + self.pos_embed
+        for block in self.blocks:
+            x = block(x)
+        return self.neck(x.movedim(-1, 1))

@@ -1,0 +1,56 @@
+"""Small layers the networks share."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Triple = tuple[int, int, int]
+
+
+class LayerNorm3d(nn.LayerNorm):
+    """Layer norm over the channel axis of ``(B, C, D, H, W)``, eps 1e-6."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class MLP(nn.Module):
+    """Two linear layers with an activation between, on the last axis."""
+
+    def __init__(self, dim: int, hidden_dim: int, activation: type[nn.Module] = nn.GELU) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(dim, hidden_dim)
+        self.lin2 = nn.Linear(hidden_dim, dim)
+        self.act = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lin2(self.act(self.lin1(x)))
+
+
+class DeepMLP(nn.Module):
+    """Linear layers with ReLU between: the decoder's hypernetworks and its IoU head."""
+
+    def __init__(self, dim: int, hidden_dim: int, output_dim: int, num_layers: int = 3) -> None:
+        super().__init__()
+        widths = [dim] + [hidden_dim] * (num_layers - 1) + [output_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def convolve_channels_last(conv: nn.Conv3d, x: Tensor) -> Tensor:
+    """Apply a convolution to ``(B, D, H, W, C)``; the permutation is a view in ``channels_last_3d`` layout."""
+    return conv(x.movedim(-1, 1)).movedim(1, -1)
+
+
+def upsample(masks: Tensor, size: tuple[int, int, int] | torch.Size) -> Tensor:
+    """Trilinear interpolation of ``(B, K, d, h, w)`` logits to ``size`` voxels, corners not aligned."""
+    return F.interpolate(masks, size=tuple(size), mode="trilinear", align_corners=False)

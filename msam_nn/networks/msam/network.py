@@ -1,0 +1,241 @@
+"""M-SAM: encode an image once, then refine masks stage by stage (arXiv 2403.05912)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from msam_nn.networks.decoding.adapter import ImageHalf, MaskEnhancedAdapter
+from msam_nn.networks.decoding.mask_decoder import MaskDecoder
+from msam_nn.networks.decoding.prompt_encoder import PromptEncoder, write_clicks
+from msam_nn.networks.encoders.vit import ImageEncoder
+from msam_nn.networks.layers.basic import upsample
+from msam_nn.networks.layers.lora import is_lora_parameter
+from msam_nn.networks.msam.config import MSAMConfig
+from msam_nn.networks.promptable import PADDING, Points, PromptableNetwork
+
+CLASS_EMBEDDING_SCALE = 20.0
+"""Class embeddings start at zero, where all classes give the same mask, and are added to tokens of norm about
+``sqrt(decoder_dim)``. Adam moves every stored value by about the learning rate a step, so stored this much smaller than
+they act they move apart that much faster."""
+
+CLICK_REACH = 0.75
+"""Standard deviation, in tokens, over which prediction's correction of an overlooked click fades."""
+
+
+class ImageFeatures(NamedTuple):
+    """What one image gives to all classes and stages.
+
+    embedding: ``(B, T, d, h, w)``.
+    position: dense positional encoding ``(d, h, w, T)``.
+    image_half: the adapter's share of the image, None without adapter.
+    """
+
+    embedding: Tensor
+    position: Tensor
+    image_half: ImageHalf | None
+
+
+class RefinementState(NamedTuple):
+    """What one stage hands to the next, ``(B, K, 4d, 4h, 4w)`` each: mask logits and all clicks written so far."""
+
+    logits: Tensor
+    clicks: Tensor | None
+
+
+class MSAM(PromptableNetwork):
+    """Promptable segmentation network: ``config`` decides everything about it.
+
+    ``network(image)`` predicts without prompts; ``network(image, prompt_source, n_stages)`` is the refinement loop.
+    """
+
+    def __init__(self, config: MSAMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_size, self.num_classes = config.patch_size, config.num_classes
+        self.background, self.n_auto_stages = config.background, config.n_auto_stages
+        self.class_chunk = config.class_chunk
+        self.click_reach = tuple(CLICK_REACH * edge for edge in config.token_size)
+        dim = config.decoder_dim
+        self.image_encoder = ImageEncoder(
+            in_channels=config.in_channels,
+            token_size=config.token_size,
+            grid_size=config.grid_size,
+            embed_dim=config.embed_dim,
+            depth=config.depth,
+            num_heads=config.num_heads,
+            mlp_ratio=config.mlp_ratio,
+            window_size=config.window_size,
+            global_blocks=config.global_blocks,
+            output_dim=dim,
+            relative_position=config.relative_position,
+            lora_rank=config.lora_rank,
+        )
+        self.prompt_encoder = PromptEncoder(
+            dim=dim,
+            patch_size=config.patch_size,
+            grid_size=config.grid_size,
+            swap_dense_axes=config.swap_dense_axes,
+        )
+        self.mask_decoder = MaskDecoder(
+            dim=dim,
+            depth=config.decoder_depth,
+            num_heads=config.decoder_heads,
+            mlp_dim=config.decoder_mlp_dim,
+        )
+        self.mask_enhanced_adapter = None
+        if config.adapter:
+            self.mask_enhanced_adapter = MaskEnhancedAdapter(
+                dim=dim,
+                num_heads=config.adapter_heads,
+                grid_size=config.grid_size,
+                relative_position=config.relative_position,
+            )
+        self.class_embedding = nn.Parameter(torch.zeros(config.num_classes, config.decoder_dim))
+        if not config.trains_encoder:
+            for name, parameter in self.image_encoder.named_parameters():
+                parameter.requires_grad_(is_lora_parameter(name))
+
+    def encode(self, image: Tensor) -> ImageFeatures:
+        """Encode ``(B, C, D, H, W)``; costs as much as several stages, so keep the result.
+
+        Raises:
+            ValueError: if the image is not of the configured patch size.
+        """
+        if tuple(image.shape[2:]) != self.config.patch_size:
+            raise ValueError(
+                f"This network takes images of {self.config.patch_size} voxels, got {tuple(image.shape[2:])}: "
+                f"its positional embedding belongs to that patch size."
+            )
+        embedding = self.image_encoder(image)
+        position = self.prompt_encoder.dense_position().to(embedding.dtype)
+        half = None
+        if self.mask_enhanced_adapter is not None:
+            half = self.mask_enhanced_adapter.image_half(embedding.movedim(1, -1))
+        return ImageFeatures(embedding, position, half)
+
+    def decode(
+        self,
+        features: ImageFeatures,
+        points: Tensor,
+        labels: Tensor,
+        mask_prompt: Tensor | None = None,
+        *,
+        multimask: bool = False,
+        classes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """One refinement stage.
+
+        Arguments:
+            features: from :meth:`encode`.
+            points: ``(B, K, P, 3)`` voxel indices of the patch; P may be 0.
+            labels: ``(B, K, P)`` in {1, 0, -1}.
+            mask_prompt: logits ``(B, K, 4d, 4h, 4w)`` of the stage before; None means all zero.
+            multimask: return the three masks for ambiguous prompts instead of the one.
+            classes: indices ``(K,)`` of the classes decoded; None for all of them in order.
+
+        Returns:
+            Mask logits ``(B, K, 4d, 4h, 4w)`` and predicted IoU ``(B, K)``; with ``multimask`` an axis of three
+            follows K.
+        """
+        class_embedding = CLASS_EMBEDDING_SCALE * self.class_embedding
+        if classes is not None:
+            class_embedding = class_embedding[classes]
+        b, k = len(features.embedding), len(class_embedding)
+        mask_size = self.config.mask_size
+        if mask_prompt is None:
+            mask_prompt = features.embedding.new_zeros(b, k, *mask_size)
+        sparse = self.prompt_encoder.sparse(points.flatten(0, 1), labels.flatten(0, 1))
+        dense = self.prompt_encoder.dense(mask_prompt.reshape(b * k, 1, *mask_size))
+
+        def per_class(x: Tensor) -> Tensor:
+            return x if k == 1 else x.repeat_interleave(k, dim=0)
+
+        if features.image_half is None:
+            fused = per_class(features.embedding) + dense
+        else:
+            half = ImageHalf(*(per_class(x) for x in features.image_half))
+            fused = self.mask_enhanced_adapter(half, dense.movedim(1, -1)).movedim(-1, 1)
+        masks, iou = self.mask_decoder(
+            fused, features.position, sparse, class_embedding.repeat(b, 1), multimask=multimask
+        )
+        masks, iou = masks.unflatten(0, (b, k)) + self.config.mask_prior, iou.unflatten(0, (b, k))
+        return (masks, iou) if multimask else (masks[:, :, 0], iou[:, :, 0])
+
+    def refine(
+        self,
+        features: ImageFeatures,
+        prompts: Points | None,
+        state: RefinementState | None,
+        classes: Tensor | None = None,
+    ) -> RefinementState:
+        """One stage of the loop: decode the newest points with the state of the stage before.
+
+        With ``click_sigma`` set, every click so far is also written into the mask prompt.
+        The stages are detached from each other: a stage learns to correct the mask it is given.
+        """
+        config = self.config
+        k = config.num_classes if classes is None else len(classes)
+        if prompts is None:
+            shape, device = (len(features.embedding), k, 1), features.embedding.device
+            prompts = Points(torch.zeros(*shape, 3, device=device), torch.full(shape, PADDING, device=device))
+        clicks = None if state is None else state.clicks
+        mask_prompt = None if state is None else state.logits.detach()
+        written = self._written(prompts, features.embedding.dtype)
+        if written is not None:
+            clicks = written if clicks is None else clicks + written
+            mask_prompt = clicks if mask_prompt is None else mask_prompt + clicks
+        arguments = (features, *prompts, mask_prompt)
+        if config.checkpoint_stages and self.training:
+            logits, _ = checkpoint(self.decode, *arguments, classes=classes, use_reentrant=False)
+        else:
+            logits, _ = self.decode(*arguments, classes=classes)
+        return RefinementState(logits, clicks)
+
+    def masks(self, state: RefinementState) -> Tensor:
+        """Mask logits ``(B, K, D, H, W)``: the stage's, interpolated."""
+        return upsample(state.logits, self.patch_size)
+
+    def resume(self, masks: Tensor, clicks: Points | None = None) -> RefinementState:
+        """The state to continue from full-resolution mask logits ``(B, K, D, H, W)`` and all clicks so far."""
+        logits = upsample(masks, self.config.mask_size)
+        return RefinementState(logits, None if clicks is None else self._written(clicks, masks.dtype))
+
+    def _written(self, clicks: Points, dtype: torch.dtype) -> Tensor | None:
+        """Clicks on the mask grid, ``(B, K, 4d, 4h, 4w)``; None for networks that are told of clicks by tokens only."""
+        config = self.config
+        if config.click_sigma <= 0:
+            return None
+        return write_clicks(
+            *clicks,
+            token_size=config.token_size,
+            mask_size=config.mask_size,
+            sigma=config.click_sigma,
+            logit=config.click_logit,
+        ).to(dtype)
+
+    def freeze_multimask_output(self) -> None:
+        """Freeze what a loss on single masks never reaches, so that every trained parameter gets a gradient (DDP
+        insists on that): the hypernetworks of the other three masks, the IoU head, and two unused released tensors."""
+        unused = [*self.mask_decoder.output_hypernetworks_mlps[1:], self.mask_decoder.iou_prediction_head]
+        unused.append(self.prompt_encoder.no_mask_embed)
+        if self.mask_enhanced_adapter is not None:
+            unused.append(self.mask_enhanced_adapter.add_norm4)
+        for module in unused:
+            module.requires_grad_(False)
+
+
+def build_from_plans(input_channels: int, num_classes: int, deep_supervision: bool = False, **arch_kwargs: Any) -> MSAM:
+    """What the plans' ``network_class_name`` names: nnU-Net's ``get_network_from_plans`` calls it.
+
+    ``num_classes`` is nnU-Net's number of segmentation heads. ``deep_supervision`` is accepted because nnU-Net passes
+    it, and has no effect: an M-SAM network is supervised at every refinement stage instead.
+    """
+    return MSAM(MSAMConfig.from_arch_kwargs(input_channels, num_classes, arch_kwargs))
+
+
+BUILDER = "msam_nn.networks.msam.build_from_plans"
+"""``network_class_name`` of an M-SAM architecture in nnU-Net's plans."""

@@ -1,0 +1,1 @@
+"""Charts, overlays, Markdown and HTML pages."""

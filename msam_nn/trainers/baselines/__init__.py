@@ -1,0 +1,1 @@
+"""Networks to compare with."""

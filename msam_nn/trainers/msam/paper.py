@@ -1,0 +1,49 @@
+"""The recipe of the M-SAM paper."""
+
+from __future__ import annotations
+
+import torch
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+
+from msam_nn.trainers.msam.trainer import MSAMTrainer
+
+
+class MSAMPaperTrainer(MSAMTrainer):
+    """As published (arXiv 2403.05912, section 4.1): ten stages of clicks from an empty mask, random flips as the only
+    augmentation, 200 epochs, AdamW with learning rate 8e-4 and weight decay 0.1, a tenth of it at 120 and at 180.
+
+    It learns no automatic prediction: use it with clicks. Patches are nnU-Net's, not 128^3 crops around the label.
+    """
+
+    p_automatic = 0.0
+    p_clicks_from_nothing = 1.0
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 200
+        self.oversample_foreground_percent = 1.0
+
+    @property
+    def n_stages(self) -> int:
+        return 10
+
+    @staticmethod
+    def get_training_transforms(*args, **kwargs) -> ComposeTransforms:
+        """nnU-Net's pipeline with the random changes taken out, except for the flips."""
+        transforms = MSAMTrainer.get_training_transforms(*args, **kwargs)
+        kept = []
+        for transform in transforms.transforms:
+            if isinstance(transform, SpatialTransform):
+                transform.p_rotation = transform.p_scaling = transform.p_elastic_deform = 0
+            if not hasattr(transform, "apply_probability") or isinstance(transform, MirrorTransform):
+                kept.append(transform)
+        return ComposeTransforms(kept)

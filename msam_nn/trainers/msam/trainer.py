@@ -1,0 +1,260 @@
+"""Training M-SAM in nnU-Net."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor, autocast, nn
+
+from msam_nn.errors import UserError
+from msam_nn.folders import new_file
+from msam_nn.networks import MSAM
+from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
+from msam_nn.prompts import SimulatedClicks
+from msam_nn.trainers.component_sampling import ComponentDataset
+from msam_nn.trainers.msam.architecture import adopt_plans, network_config
+from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
+from msam_nn.trainers.targets import split_targets
+
+
+class MSAMTrainer(nnUNetTrainer):
+    """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
+
+    Every training sample runs ``n_auto_stages + n_click_stages`` refinement stages in one of three ways:
+
+    - automatic: no click in any stage (probability :attr:`p_automatic`);
+    - clicks from nothing: one click a stage from an empty mask, as in the paper (:attr:`p_clicks_from_nothing`);
+    - clicks that correct the automatic mask, as a user does: the rest.
+
+    The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
+    averaged over the stages. With more than :attr:`max_classes_per_step` classes each step refines a random subset of
+    them; the rest count as background in that step.
+    """
+
+    p_automatic = 0.4
+    p_clicks_from_nothing = 0.2
+    n_click_stages = CLICK_STAGES
+    max_classes_per_step = CLASSES_PER_STEP
+    sample_components = True
+    """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
+    initial_learning_rate = 8e-4
+    architecture_changes: Mapping[str, Any] = {}
+    """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008
+    ) -> None:
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
+        adopt_plans(plans, configuration, dataset_json, self.architecture_changes)
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.initial_lr = self.initial_learning_rate
+        self.weight_decay = 0.1
+        self.enable_deep_supervision = False
+        planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
+        if planned is not None:
+            self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
+        self.click_generator = torch.Generator(device=self.device)
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:
+        """Build the network from the plans alone; nnU-Net's predictor calls this too."""
+        network = MSAM(network_config(configuration_manager, num_input_channels, num_output_channels))
+        network.freeze_multimask_output()
+        return network
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.initial_positions = self.msam.image_encoder.pos_embed.detach().clone()
+        trained, total = self.msam.parameter_counts()
+        self.print_to_log_file(
+            f"M-SAM: {trained:,} of {total:,} parameters train; patch {self.msam.config.patch_size}, "
+            f"tokens of {self.msam.config.token_size} voxels, {self.n_stages} refinement stages a step"
+        )
+
+    def on_train_start(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        self.insist_on_loaded_weights()
+        super().on_train_start()
+
+    def insist_on_loaded_weights(self) -> None:
+        """A frozen encoder keeps the weights it has, so random ones must have been replaced by now: by nnU-Net's
+        ``-pretrained_weights``, or by the checkpoint that ``--c`` continues from.
+
+        Raises:
+            UserError: if the encoder is frozen and still as it was initialised.
+        """
+        untouched = torch.equal(self.msam.image_encoder.pos_embed, self.initial_positions)
+        if self.msam.config.trains_encoder or not untouched:
+            return
+        plans = self.plans_manager
+        raise UserError(
+            f"The plans {plans.plans_name} freeze the image encoder and no weights were loaded into it. Run: "
+            f"msam convert-weights sam_med3d_turbo.pth --dataset {plans.dataset_name} -p {plans.plans_name} "
+            f"-c {self.configuration_name} -o init.pth; then add -pretrained_weights init.pth to nnUNetv2_train. "
+            f"(To train everything from scratch, plan with MSAMPlanner.)"
+        )
+
+    @property
+    def msam(self) -> MSAM:
+        """The network itself, without DDP's and torch.compile's wrappers."""
+        network = self.network.module if self.is_ddp else self.network
+        return getattr(network, "_orig_mod", network)
+
+    @property
+    def n_stages(self) -> int:
+        return self.msam.config.n_auto_stages + self.n_click_stages
+
+    def _build_loss(self) -> nn.Module:
+        loss = super()._build_loss()
+        loss.weight_ce = loss.weight_dice = 0.5
+        return loss
+
+    def configure_optimizers(self):
+        groups = parameter_groups(self.network, self.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
+        return optimizer, StepLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """M-SAM is supervised at every refinement stage, not at every resolution."""
+
+    def get_tr_and_val_datasets(self):
+        datasets = super().get_tr_and_val_datasets()
+        for dataset, purpose in zip(datasets, ("training", "validation"), strict=True):
+            if len(dataset.identifiers) == 0:
+                raise UserError(
+                    f"Fold {self.fold} of {self.plans_manager.dataset_name} has no {purpose} case: check "
+                    f"splits_final.json in {self.preprocessed_dataset_folder_base}, or train fold 'all'."
+                )
+        training, validation = datasets
+        return (ComponentDataset(training) if self.sample_components else training), validation
+
+    def do_split(self):
+        try:
+            return super().do_split()
+        except ValueError as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UserError(
+                f"{self.plans_manager.dataset_name} cannot be split into folds ({reason}): "
+                f"with fewer than 5 cases train fold 'all', or write a splits_final.json."
+            ) from error
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
+        self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
+
+    def draw_first_click(self, batch_size: int) -> Tensor:
+        """The stage of each sample's first click: 0, ``n_auto_stages``, or ``n_stages`` for never."""
+        draw = torch.rand(batch_size, generator=self.click_generator, device=self.device)
+        first = torch.where(draw < self.p_automatic + self.p_clicks_from_nothing, 0, self.msam.config.n_auto_stages)
+        return torch.where(draw < self.p_automatic, self.n_stages, first)
+
+    def draw_classes(self) -> Tensor | None:
+        """The classes this step refines; None for all."""
+        n = self.msam.config.num_classes
+        if n <= self.max_classes_per_step:
+            return None
+        order = torch.rand(n, generator=self.click_generator, device=self.device).argsort()
+        return order[: self.max_classes_per_step].sort().values
+
+    def insist_on_declared_labels(self, target: Tensor) -> None:
+        """Raises:
+        UserError: if a label map on the CPU holds a value that ``dataset.json`` does not declare (in the loss it
+            would be an index out of range).
+        """
+        highest = max(self.label_manager.all_labels + [self.label_manager.ignore_label or 0])
+        if not self.label_manager.has_regions and int(target.max()) > highest:
+            raise UserError(
+                f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
+                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with "
+                f"--verify_dataset_integrity, which names the cases, then correct dataset.json or the labels and "
+                f"preprocess again."
+            )
+
+    def train_step(self, batch: dict) -> dict:
+        self.insist_on_declared_labels(batch["target"])
+        data = batch["data"].to(self.device, non_blocking=True)
+        target = batch["target"].to(self.device, non_blocking=True)
+        classes = self.draw_classes()
+        targets = split_targets(
+            target,
+            num_classes=self.msam.config.num_classes,
+            has_regions=self.label_manager.has_regions,
+            ignore_label=self.label_manager.ignore_label,
+            classes=classes,
+        )
+        clicks = SimulatedClicks(
+            targets.masks,
+            first_click=self.draw_first_click(len(data)),
+            valid=targets.valid,
+            exclusive=not self.label_manager.has_regions,
+            generator=self.click_generator,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+            stages = self.network(data, clicks, self.n_stages, classes)
+            loss = sum(self.loss(logits, targets.loss) for logits in stages) / len(stages)
+        self._update(loss)
+        return {"loss": loss.detach().cpu().numpy()}
+
+    def _update(self, loss: Tensor) -> None:
+        """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
+        scaler = self.grad_scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write beside and rename, so that a full disk leaves the previous checkpoint readable.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        if self.local_rank != 0 or self.disable_checkpointing:
+            return super().save_checkpoint(filename)
+        try:
+            with new_file(Path(filename)) as partial:
+                super().save_checkpoint(str(partial))
+        except (OSError, RuntimeError) as error:
+            kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
+            raise UserError(
+                f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "
+                f"space and continue with --c."
+            ) from error
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        try:
+            super().load_checkpoint(filename_or_checkpoint)
+        except (RuntimeError, ValueError) as error:
+            name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
+                f"Was the data set planned again after that training? Train again, or restore the plans it used."
+            ) from error

@@ -1,0 +1,62 @@
+"""The same numbers as nnU-Net where both measure the same."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+
+from msam_nn.errors import UserError
+from msam_nn.evaluation.comparison.contest import compare, open_contest, overlay_case, worst_cases
+from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions
+
+from ..results_phantom import DATASET, FIRST, SECOND, make_results
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    return make_results(tmp_path, monkeypatch)
+
+
+def test_agrees_with_nnunets_summary(root):
+    """Regions, ignore label, a case without any region, one without the core, one where nothing is predicted."""
+    contest = open_contest(DATASET, [0, 1], [SECOND])
+    gathered = root / "gathered"
+    gathered.mkdir()
+    for case in contest.fold_of:
+        file = contest.predictions(case)[SECOND]
+        (gathered / file.name).write_bytes(file.read_bytes())
+    regions = {"whole": (1, 2), "core": 2}
+    theirs = compute_metrics_on_folder(
+        str(root / "preprocessed" / DATASET / "gt_segmentations"), str(gathered), None, SimpleITKIO(), ".nii.gz",
+        list(regions.values()), ignore_label=3, num_processes=1,
+    )  # fmt: skip
+
+    comparison = compare(contest, ScoringOptions(1.0, 0.1))
+    ours = comparison.summary.query("method == @SECOND").set_index(["label", "metric"])["mean"]
+    cases = comparison.scores.query("method == @SECOND").set_index(["case", "label"])
+    for name, region in regions.items():
+        for our_name, their_name in (("dice", "Dice"), ("iou", "IoU")):
+            assert ours[name, our_name] == pytest.approx(theirs["mean"][region][their_name], abs=1e-12)
+            of_cases = {c["prediction_file"][-8]: c["metrics"][region][their_name] for c in theirs["metric_per_case"]}
+            for case, expected in of_cases.items():
+                assert cases.loc[(case, name), our_name] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert ours["foreground", "dice"] == pytest.approx(theirs["foreground_mean"]["Dice"], abs=1e-12)
+    assert np.isnan(cases.loc[("d", "core"), "dice"]) and cases.loc[("a", "whole"), "dice"] == 0
+
+
+def test_worst_cases_are_those_of_models():
+    scores = pd.DataFrame(
+        [("A", "p", 0.5), ("B", "p", 0.9), ("A", "q", 0.8), ("B", "q", 0.1), ("A", "r", np.nan), (ELLIPSOID, "q", 0.0)],
+        columns=["method", "case", "dice"],
+    )
+    assert worst_cases(scores, 5).values.tolist() == [["q", "B", 0.1], ["p", "A", 0.5]]
+
+
+def test_no_picture_without_raw_images(root):
+    assert overlay_case(open_contest(DATASET, [0], [FIRST]), "a") is None
+
+
+def test_results_named_twice(root):
+    with pytest.raises(UserError, match="named twice"):
+        open_contest(DATASET, [0], [FIRST, str(root / "results" / DATASET / FIRST)])

@@ -1,0 +1,14 @@
+import numpy as np
+import pandas as pd
+
+from msam_nn.reports.markdown import markdown_table
+
+
+def test_a_table_in_full():
+    table = pd.DataFrame({"a": [0.12345, np.nan], "b": ["x|y", "2\nlines"], "n": [3, 4]}, index=["one", "two"])
+    assert markdown_table(table.rename_axis("row"), 2).splitlines() == [
+        "| row | a | b | n |",
+        "| --- | --- | --- | --- |",
+        "| one | 0.12 | x\\|y | 3 |",
+        "| two | – | 2 lines | 4 |",
+    ]

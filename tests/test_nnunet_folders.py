@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from msam_nn.errors import UserError
+from msam_nn.nnunet_folders import dataset_name, labelled_cases, model_folder, split, validation_cases
+
+DATASET = "Dataset007_Test"
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """nnU-Net's folders with a data set of three two-channel cases, two folds, and one trained fold."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name / DATASET).mkdir(parents=True)
+    raw, preprocessed, results = (tmp_path / f"nnUNet_{n}" / DATASET for n in ("raw", "preprocessed", "results"))
+    (raw / "dataset.json").write_text(json.dumps({"file_ending": ".nii.gz"}))
+    for folder, endings in (("imagesTr", ("_0000", "_0001")), ("labelsTr", ("",))):
+        (raw / folder).mkdir()
+        for case in "abc":
+            for ending in endings:
+                (raw / folder / f"{case}{ending}.nii.gz").touch()
+    splits = [{"train": ["a", "b"], "val": ["c"]}, {"train": ["c"], "val": ["a", "lost"]}]
+    (preprocessed / "splits_final.json").write_text(json.dumps(splits))
+    (results / "T__P__3d_fullres" / "fold_0").mkdir(parents=True)
+    (results / "T__P__3d_fullres" / "fold_0" / "checkpoint_final.pth").touch()
+    labelled_cases.cache_clear()
+    return tmp_path
+
+
+@pytest.mark.parametrize("dataset", [7, "7", "007", DATASET])
+def test_name_of_a_data_set(folders, dataset):
+    assert dataset_name(dataset) == DATASET
+
+
+@pytest.mark.parametrize("dataset", [8, "8", "tumour", "Dataset008_Absent"])
+def test_unknown_data_set(folders, dataset):
+    with pytest.raises(UserError, match=f"no data set {dataset}"):
+        dataset_name(dataset)
+
+
+def test_ambiguous_data_set(folders):
+    (folders / "nnUNet_raw" / "Dataset007_Other").mkdir()
+    with pytest.raises(UserError, match="more than one data set 7"):
+        dataset_name(7)
+
+
+def test_unset_variable(folders, monkeypatch):
+    monkeypatch.delenv("nnUNet_preprocessed")
+    with pytest.raises(UserError, match="nnUNet_preprocessed is not set"):
+        dataset_name(7)
+
+
+def test_model_folder_needs_finished_folds(folders):
+    assert model_folder(DATASET, "T", "P", "3d_fullres", [0]).name == "T__P__3d_fullres"
+    with pytest.raises(UserError, match="no finished fold 1"):
+        model_folder(DATASET, "T", "P", "3d_fullres", [0, 1])
+
+
+@pytest.mark.parametrize("fold", [2, -1])
+def test_unknown_fold(folders, fold):
+    with pytest.raises(UserError, match=f"has no fold {fold}"):
+        split(DATASET, fold)
+
+
+def test_validation_cases_have_every_channel(folders):
+    cases = validation_cases(DATASET, 0)
+    assert list(cases) == ["c"]
+    assert [f.name for f in cases["c"].images] == ["c_0000.nii.gz", "c_0001.nii.gz"]
+    assert cases["c"].label.name == "c.nii.gz"
+
+
+def test_lost_case(folders):
+    with pytest.raises(UserError, match="lacks validation cases of fold 1: lost"):
+        validation_cases(DATASET, 1)
+
+
+def test_no_raw_data(folders):
+    with pytest.raises(UserError, match="no raw data set"):
+        labelled_cases("Dataset009_Planned")

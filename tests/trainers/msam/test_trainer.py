@@ -1,0 +1,223 @@
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from msam_nn.errors import UserError
+from msam_nn.trainers.msam.paper import MSAMPaperTrainer
+from msam_nn.trainers.msam.trainer import MSAMTrainer
+from msam_nn.trainers.msam.variants import MSAMTrainer_5epochs
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def make_trainer(phantom_plans, results):
+    def make(cls=MSAMTrainer, plans=None, dataset_json=None, **attributes):
+        torch.manual_seed(0)
+        trainer = cls(
+            copy.deepcopy(plans or phantom_plans[0]), "3d_fullres", 0, dataset_json or phantom_plans[1], device=CPU
+        )
+        for name, value in attributes.items():
+            setattr(trainer, name, value)
+        trainer.initialize()
+        trainer.on_train_epoch_start()
+        return trainer
+
+    return make
+
+
+def batch_of(target, channels=1):
+    generator = torch.Generator().manual_seed(3)
+    return {"data": torch.randn(len(target), channels, 16, 32, 32, generator=generator), "target": target}
+
+
+def label_batch(n=2, highest=2):
+    return torch.randint(0, highest + 1, (n, 1, 16, 32, 32), generator=torch.Generator().manual_seed(4)).short()
+
+
+def test_it_is_an_nnunet_trainer_with_the_signature_nnunet_reads(make_trainer):
+    trainer = make_trainer()
+    assert isinstance(trainer, nnUNetTrainer)
+    assert set(trainer.my_init_kwargs) == {"plans", "configuration", "fold", "dataset_json", "device"}
+    assert trainer.enable_deep_supervision is False
+
+
+def test_a_step_learns(make_trainer):
+    trainer = make_trainer(initial_lr=5e-3)
+    target = torch.zeros(2, 1, 16, 32, 32, dtype=torch.int16)
+    target[..., :16] = 1
+    target[..., :8, :, :] = 2
+    losses = [float(trainer.train_step(batch_of(target))["loss"]) for _ in range(12)]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_every_trained_parameter_gets_a_gradient(make_trainer):
+    trainer = make_trainer()
+    trainer.train_step(batch_of(label_batch()))
+    without = [n for n, p in trainer.msam.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+
+
+def test_modes_follow_their_probabilities(make_trainer):
+    trainer = make_trainer()
+    n_auto, n = trainer.msam.config.n_auto_stages, trainer.n_stages
+    first = trainer.draw_first_click(4000)
+    shares = [(first == value).float().mean().item() for value in (n, 0, n_auto)]
+    assert shares == pytest.approx([0.4, 0.2, 0.4], abs=0.04)
+    assert set(first.tolist()) == {0, n_auto, n}
+
+
+def test_online_validation_counts_automatic_predictions(make_trainer):
+    trainer = make_trainer()
+    trainer.network.eval()
+    with torch.no_grad():
+        result = trainer.validation_step(batch_of(label_batch()))
+    assert result["tp_hard"].shape == (2,)
+
+
+def test_ignored_voxels_do_not_count(make_trainer, phantom_plans):
+    dataset_json = copy.deepcopy(phantom_plans[1])
+    dataset_json["labels"]["ignore"] = 3
+    trainer = make_trainer(dataset_json=dataset_json, p_automatic=1.0)
+    target = label_batch(highest=3)
+    batch = batch_of(target)
+    one = float(trainer.train_step(copy.deepcopy(batch))["loss"])
+    other = make_trainer(dataset_json=dataset_json, p_automatic=1.0)
+    assert one == float(other.train_step(copy.deepcopy(batch))["loss"])
+    assert trainer.label_manager.ignore_label == 3
+
+
+def test_regions_train(make_trainer, phantom_plans):
+    dataset_json = copy.deepcopy(phantom_plans[1])
+    dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
+    dataset_json["regions_class_order"] = [1, 2]
+    trainer = make_trainer(dataset_json=dataset_json)
+    labels = label_batch(highest=3)
+    target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).short()
+    assert float(trainer.train_step(batch_of(target))["loss"]) > 0
+    assert trainer.network(torch.zeros(1, 1, 16, 32, 32)).shape[1] == 2
+
+
+def test_many_classes_train_in_random_subsets(make_trainer, phantom_plans):
+    dataset_json = copy.deepcopy(phantom_plans[1])
+    dataset_json["labels"] = {"background": 0, **{f"class {i}": i for i in range(1, 6)}}
+    trainer = make_trainer(dataset_json=dataset_json, max_classes_per_step=2)
+    drawn = {tuple(trainer.draw_classes().tolist()) for _ in range(60)}
+    assert all(len(classes) == 2 and classes[0] < classes[1] for classes in drawn)
+    assert {c for classes in drawn for c in classes} == {0, 1, 2, 3, 4}
+    trainer.train_step(batch_of(label_batch(highest=5)))
+    changed = trainer.msam.class_embedding.abs().sum(1) > 0
+    assert changed.sum() == 2
+
+
+def test_cascade_input_channels_reach_the_network(make_trainer, phantom_plans):
+    plans, _ = copy.deepcopy(phantom_plans)
+    plans["configurations"]["3d_fullres"]["previous_stage"] = "3d_lowres"
+    trainer = make_trainer(plans=plans)
+    assert trainer.is_cascaded and trainer.num_input_channels == 3
+    trainer.train_step(batch_of(label_batch(), channels=3))
+
+
+def train_epochs(trainer, n):
+    for epoch in range(trainer.current_epoch, n):
+        trainer.current_epoch = epoch
+        trainer.on_train_epoch_start()
+        for _ in range(2):
+            trainer.train_step(batch_of(label_batch()))
+    trainer.current_epoch = n - 1
+
+
+def test_a_continued_training_is_the_uninterrupted_one(make_trainer, results):
+    whole = make_trainer()
+    train_epochs(whole, 4)
+    first = make_trainer()
+    train_epochs(first, 2)
+    first.save_checkpoint(str(results / "checkpoint.pth"))
+    second = make_trainer()
+    second.load_checkpoint(str(results / "checkpoint.pth"))
+    assert second.current_epoch == 2
+    train_epochs(second, 4)
+    for (name, a), b in zip(whole.msam.state_dict().items(), second.msam.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_failed_write_keeps_the_previous_checkpoint(make_trainer, results, monkeypatch):
+    trainer = make_trainer()
+    file = results / "checkpoint.pth"
+    trainer.save_checkpoint(str(file))
+    before = file.read_bytes()
+
+    def full_disk(content, name):
+        with open(name, "wb") as partial:
+            partial.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(UserError, match="No space left on device.*untouched.*--c"):
+        trainer.save_checkpoint(str(file))
+    assert file.read_bytes() == before
+    assert not list(results.glob("*.partial"))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(make_trainer, phantom_plans, results):
+    file = str(results / "checkpoint.pth")
+    make_trainer().save_checkpoint(file)
+    plans = copy.deepcopy(phantom_plans[0])
+    plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["depth"] = 1
+    with pytest.raises(UserError, match="does not fit the plans MSAMPlans"):
+        make_trainer(plans=plans).load_checkpoint(file)
+
+
+def test_cuda_without_a_gpu_is_refused(phantom_plans, results, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="-device cpu"):
+        MSAMTrainer(*phantom_plans[:1], "3d_fullres", 0, phantom_plans[1], device=torch.device("cuda"))
+    assert not list(results.iterdir())
+
+
+def test_an_undeclared_label_is_named(make_trainer):
+    with pytest.raises(UserError, match="holds the value 3, and dataset.json declares labels up to 2"):
+        make_trainer().train_step(batch_of(label_batch(highest=3)))
+
+
+def test_a_fold_without_cases_is_refused(make_trainer, nnunet_folders, tmp_path, monkeypatch):
+    trainer = make_trainer()
+    monkeypatch.setattr(nnUNetTrainer, "do_split", lambda self: ([], ["phantom_0000"]))
+    with pytest.raises(UserError, match="no training case"):
+        trainer.get_tr_and_val_datasets()
+
+
+def test_variants_differ_in_what_their_name_says(make_trainer):
+    assert make_trainer(MSAMTrainer_5epochs).num_epochs == 5
+    paper = make_trainer(MSAMPaperTrainer)
+    assert (paper.num_epochs, paper.n_stages, paper.initial_lr, paper.weight_decay) == (200, 10, 8e-4, 0.1)
+    assert set(paper.draw_first_click(50).tolist()) == {0}
+    names = [
+        type(t).__name__
+        for t in paper.get_training_transforms((16, 32, 32), (-0.5, 0.5), None, (0, 1, 2), False).transforms
+    ]
+    assert names == ["SpatialTransform", "MirrorTransform", "RemoveLabelTransform"]
+
+
+def test_ddp_synchronises_gradients_through_the_loop(phantom_plans, results):
+    (results / "inputs.json").write_text(json.dumps(phantom_plans))
+    worker = Path(__file__).with_name("ddp_worker.py")
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [subprocess.Popen([sys.executable, worker, str(rank), results], env=one_thread) for rank in (0, 1)]
+    assert [rank.wait(timeout=240) for rank in ranks] == [0, 0]
+    gradients = [torch.load(results / f"gradient_{rank}.pth") for rank in (0, 1)]
+    assert gradients[0].abs().sum() > 0
+    assert torch.equal(*gradients)
