@@ -17,6 +17,7 @@ DEPENDENCIES = [
     "numpy",
     "packaging",
     "pandas",
+    "psutil",
     "scipy",
     "SimpleITK",
     "surface-distance",

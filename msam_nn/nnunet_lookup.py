@@ -12,7 +12,8 @@ from inspect import signature
 from pathlib import Path
 
 from msam_nn.errors import UserError
-from msam_nn.registry import LOOKUPS, TRAINER_FOLDER, load
+from msam_nn.registry import LOOKUPS, TRAINER_FOLDER, budgeted, is_budgeted, load
+from msam_nn.trainer_names import nearest, parse
 
 EXPECTED_PARAMETERS = ["folder", "class_name", "current_module"]
 INCOMPATIBLE = (
@@ -45,6 +46,8 @@ def extended(search: Callable | None) -> Callable | None:
         owner = next((place for place, lookup in LOOKUPS.items() if class_name in lookup.classes), None)
         if owner == here:
             return load(LOOKUPS[here].classes[class_name])
+        if here == TRAINER_FOLDER and _has_budget(class_name, folder):
+            return load(budgeted(class_name))
         if owner is not None:
             asked = LOOKUPS[here].what if here in LOOKUPS else f"something in nnunetv2/{here}"
             raise UserError(f"{class_name} is {LOOKUPS[owner].what}, but nnU-Net was asked to use it as {asked}.")
@@ -62,12 +65,22 @@ def extended(search: Callable | None) -> Callable | None:
     return find
 
 
+def _has_budget(name: str, folder: str) -> bool:
+    """Whether ``name`` is a trainer of ours or of nnU-Net's with a budget, and no name that nnU-Net itself defines."""
+    budget = parse(name)
+    if budget is None or is_budgeted(name):
+        return budget is not None
+    definitions = _definitions(folder)
+    return budget.base in definitions and name not in definitions
+
+
 def _refusing_ours(search: Callable) -> Callable:
     ours = {name for lookup in LOOKUPS.values() for name in lookup.classes}
 
     @wraps(search)
     def find(*args, **kwargs):
-        if any(isinstance(value, str) and value in ours for value in (*args, *kwargs.values())):
+        names = [value for value in (*args, *kwargs.values()) if isinstance(value, str)]
+        if any(name in ours or is_budgeted(name) for name in names):
             raise UserError(INCOMPATIBLE)
         return search(*args, **kwargs)
 
@@ -113,7 +126,10 @@ def _unknown(class_name: str, place: str, searched_external: bool = False) -> st
     what, ours = LOOKUPS[place]
     root = sys.modules["nnunetv2"].__path__[0]
     known = {name.lower(): name for name in (*_definitions(os.path.join(root, place)), *ours)}
-    near = get_close_matches(class_name.lower(), known, n=1)
-    hint = f"did you mean {known[near[0]]}?" if near else "msam doctor lists the names of msam_nn."
+    hint = "msam doctor lists the names of msam_nn."
+    meant = nearest(class_name) if place == TRAINER_FOLDER else None
+    near = get_close_matches((meant.base if meant else class_name).lower(), known, n=1)
+    if near:
+        hint = f"did you mean {meant._replace(base=known[near[0]]) if meant else known[near[0]]}?"
     nobody = "Neither nnU-Net, nnUNet_extTrainer nor msam_nn" if searched_external else "Neither nnU-Net nor msam_nn"
     return f"{nobody} has {what} named {class_name}; {hint}"

@@ -6,6 +6,8 @@ To add a class, add its name here. Nothing is imported before the name is asked 
 from importlib import import_module
 from typing import NamedTuple
 
+from msam_nn.trainer_names import parse
+
 
 class Lookup(NamedTuple):
     """One of nnU-Net's searches by name.
@@ -34,31 +36,8 @@ NORMALIZATIONS = _classes("msam_nn.preprocessing.normalization", "SAMMed3DNormal
 
 TRAINERS = {
     **_classes("msam_nn.trainers.msam.trainer", "MSAMTrainer"),
-    **_classes(
-        "msam_nn.trainers.msam.variants",
-        "MSAMTrainer_1epoch",
-        "MSAMTrainer_5epochs",
-        "MSAMTrainer_20epochs",
-        "MSAMTrainer_50epochs",
-        "MSAMTrainer_100epochs",
-        "MSAMTrainer_250epochs",
-        "MSAMFullFinetuneTrainer",
-    ),
-    **_classes(
-        "msam_nn.trainers.budgets",
-        "MSAMTrainer_1minute",
-        "MSAMTrainer_3minutes",
-        "MSAMTrainer_5minutes",
-        "MSAMTrainer_10minutes",
-        "MSAMTrainer_20minutes",
-        "SAMMed3DTrainer_1minute",
-        "SAMMed3DTrainer_10minutes",
-        "SAMMed3DTrainer_20minutes",
-        "nnUNetTrainer_1minute",
-        "nnUNetTrainer_3minutes",
-        "nnUNetTrainer_10minutes",
-        "nnUNetTrainer_20minutes",
-    ),
+    **_classes("msam_nn.trainers.msam.variants", "MSAMFullFinetuneTrainer"),
+    **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
     **_classes(
         "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",
@@ -68,8 +47,8 @@ TRAINERS = {
         "MSAMPaperTrainer_fullFinetune",
     ),
     **_classes("msam_nn.trainers.baselines.sam_med3d", "SAMMed3DTrainer", "SAMMed3DFinetuneTrainer"),
-    **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
 }
+"""Each of them, and each of nnU-Net's, also exists with a budget in its name: see :func:`budgeted`."""
 
 TRAINER_FOLDER = "training/nnUNetTrainer"
 
@@ -86,3 +65,14 @@ def load(target: str) -> type:
     """Import the class behind ``module:attribute``."""
     module, attribute = target.split(":")
     return getattr(import_module(module), attribute)
+
+
+def is_budgeted(name: str) -> bool:
+    """Whether ``name`` is one of our trainers with a budget."""
+    budget = parse(name)
+    return budget is not None and budget.base in TRAINERS
+
+
+def budgeted(name: str) -> str:
+    """``module:attribute`` of a trainer whose name ends in a budget, such as ``MSAMTrainer_20minutes``."""
+    return f"msam_nn.trainers.budgets:{name}"

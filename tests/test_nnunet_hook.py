@@ -22,6 +22,7 @@ from msam_nn import nnunet_hook
 from msam_nn.errors import UserError
 from msam_nn.nnunet_lookup import extended
 from msam_nn.registry import LOOKUPS, NORMALIZATIONS, PLANNERS, PREPROCESSORS, TRAINERS, load
+from msam_nn.trainers import budgets
 
 CALLERS = [
     "nnunetv2.experiment_planning.plan_and_preprocess_api",
@@ -84,6 +85,11 @@ def test_no_further_module_of_nnunet_imports_the_function():
 @pytest.mark.parametrize("name", TRAINERS)
 def test_trainer_command_finds_it(name):
     assert recursive_find_trainer_class_by_name(name).__name__ == name
+
+
+@pytest.mark.parametrize("name", ["MSAMTrainer_7minutes", "nnUNetTrainer_7epochs", "nnUNetTrainerNoDA_7cpuminutes"])
+def test_trainer_command_finds_budgets(name):
+    assert recursive_find_trainer_class_by_name(name) is getattr(budgets, name)
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -182,7 +188,9 @@ def test_an_import_that_fails_on_the_way_hides_no_class():
         ("experiment_planning", "MSAMPlaner", "MSAMPlanner"),
         ("experiment_planning", "ExperimentPlaner", "ExperimentPlanner"),
         ("training/nnUNetTrainer", "msamtrainer", "MSAMTrainer"),
-        ("training/nnUNetTrainer", "nnUNetTrainer_6epochs", "nnUNetTrainer_5epochs"),
+        ("training/nnUNetTrainer", "nnUNetTrainer_6epoch", "nnUNetTrainer_6epochs"),
+        ("training/nnUNetTrainer", "MSAMTrainr_5mintues", "MSAMTrainer_5minutes"),
+        ("training/nnUNetTrainer", "MSAMTrainer_0epochs", "MSAMTrainer_1epoch"),
     ],
 )
 def test_unknown_name_suggests_a_near_one(place, name, near, monkeypatch):

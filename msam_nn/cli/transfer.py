@@ -14,9 +14,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "transfer",
         help="score a model on another data set, without training there",
-        description="Predict the target's cases with the source's model and score them before, and, if the target has "
-        "validated results of the same trainer, plans and configuration, after training on the target. Channels and "
-        "classes are matched by name.",
+        description="Predict the target's cases with the source's model (after the transfer) and, if the target has "
+        "validated results of the same trainer, plans and configuration, compare with these (before the transfer). "
+        "Channels and classes are matched by name.",
     )
     parser.add_argument("--source", required=True, help="data set ID or name the model was trained on")
     parser.add_argument("--target", required=True, help="data set ID or name to predict")
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
         text = transfer_markdown(transfer, table, source, args.tolerance)
         (folder / "transfer.md").write_text(text, encoding="utf-8")
     print(table.round(4).to_string(index=False))
-    if transfer.after is None:
+    if transfer.in_domain is None:
         print(
-            f"{target} has no results of {transfer.model.name}: there is no 'after' yet; all its cases were predicted."
+            f"{target} has no results of {transfer.model.name}: there is no 'before' yet; all its cases were predicted."
         )
     return 0

@@ -9,34 +9,48 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-LOG_LINE = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): (Epoch (\d+)|Epoch time|Training done)")
+LOG_LINE = re.compile(
+    r"^(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+): "
+    r"(Epoch (?P<epoch>\d+)|Epoch time|(?P<done>Training done)|CPU time: (?P<cpu>\d+\.\d+) minutes)"
+)
 
 
-def training_minutes(fold_folder: Path) -> float:
-    """Wall-clock minutes from the first epoch to the end of training, by nnU-Net's logs; NaN without a finished one.
+class TrainingTime(NamedTuple):
+    """Minutes by the clock, and of CPU time of the training process and its workers; NaN where not recorded."""
+
+    wall: float
+    cpu: float
+
+
+def training_time(fold_folder: Path) -> TrainingTime:
+    """Minutes from the first epoch to the end of training, by its logs; NaN without a finished one.
 
     A training continued with ``--c`` is the sum of its sessions, each up to its last complete epoch; one that started
-    over counts from there. Validation of the final model does not count.
+    over counts from there. Validation of the final model does not count. CPU time is written by our trainers and by any
+    trainer with a budget in its name.
     """
-    minutes, finished = 0.0, False
+    wall, cpu, finished = 0.0, 0.0, False
     for log in sorted(fold_folder.glob("training_log_*.txt")):
         lines = [LOG_LINE.match(line) for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
         lines = [line for line in lines if line]
-        begins = [line for line in lines if line[3] is not None]
+        begins = [line for line in lines if line["epoch"] is not None]
         if not begins:
             continue
-        if int(begins[0][3]) == 0:
-            minutes, finished = 0.0, False
-        ends = [line for line in lines if line[3] is None]
+        if int(begins[0]["epoch"]) == 0:
+            wall, cpu, finished = 0.0, 0.0, False
+        ends = [line for line in lines if line["epoch"] is None]
         if ends:
-            began, ended = (datetime.fromisoformat(line[1]) for line in (begins[0], ends[-1]))
-            minutes += (ended - began).total_seconds() / 60
-        finished = any(line[2] == "Training done" for line in lines)
-    return minutes if finished else float("nan")
+            began, ended = (datetime.fromisoformat(line["time"]) for line in (begins[0], ends[-1]))
+            wall += (ended - began).total_seconds() / 60
+            told = [float(line["cpu"]) for line in ends if line["cpu"] is not None]
+            cpu += told[-1] if told else float("nan")
+        finished = any(line["done"] for line in lines)
+    return TrainingTime(wall, cpu) if finished else TrainingTime(float("nan"), float("nan"))
 
 
 def load_predictor(model: Path, folds: Sequence[int], device: torch.device) -> nnUNetPredictor | None:

@@ -1,9 +1,9 @@
 """What a model is worth on another data set, without training there.
 
-*Before* is the source's model on the target's cases, *after* a model trained on the target on the same cases. Their
-*difference* (after minus before) is what training on the target adds, the *rate* that difference as a share of *after*:
-0 where nothing is lost by not training, 1 where nothing transfers. Cf. the transfer experiments of "Mask-Enhanced
-Segment Anything Model for Tumor Lesion Semantic Segmentation" (arXiv 2403.05912), Table 2.
+As in Table 2 of "Mask-Enhanced Segment Anything Model for Tumor Lesion Semantic Segmentation" (arXiv 2403.05912):
+*before* the transfer is a model trained on the target, on the target's cases (in-domain); *after* is the source's model
+on the same cases, without training there. Their *difference* (after minus before) is negative where the transfer costs
+something, and the *rate* is that difference as a share of *before*: 0 where nothing is lost, -1 where all is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Transfer:
         cases: of the target -> image files in the order of the source's channels.
         target_values: label value the model predicts -> the target's value for the same classes.
         fold_of: case -> the target's fold that validates it; empty without a model of the target.
-        after: the target's own results, if there are any.
+        in_domain: the target's own results, if there are any.
     """
 
     model: Path
@@ -58,7 +58,7 @@ class Transfer:
     cases: dict[str, list[Path]]
     target_values: dict[int, int]
     fold_of: dict[str, int]
-    after: ResultsFolder | None
+    in_domain: ResultsFolder | None
 
 
 def open_transfer(
@@ -84,12 +84,12 @@ def open_transfer(
     order = channel_order(known, asked, source, target)
     target_values = match_classes(class_values(known), class_values(asked), source, target)
 
-    after = model_folder(target, trainer, plans, configuration)
-    if after.is_dir():
+    own = model_folder(target, trainer, plans, configuration)
+    if own.is_dir():
         splits = validation_splits(target, folds)
         files = {case: files for fold in folds for case, files in validation_cases(target, fold).items()}
         truth = open_ground_truth(target, list(files))
-        results = open_results(truth, after.name, splits)
+        results = open_results(truth, own.name, splits)
         fold_of = {case: fold for fold, cases in splits.items() for case in cases}
     else:
         files, fold_of, results = labelled_cases(target), {}, None
@@ -167,7 +167,7 @@ def predict_transfer(transfer: Transfer, output: Path, device: torch.device, pro
 
 
 def score_transfer(transfer: Transfer, files: dict[str, Path], options: ScoringOptions) -> pd.DataFrame:
-    """Score before, after where there is one, and the image-blind ellipsoid of the target's training masks beside it.
+    """Score after, before where there is one, and the image-blind ellipsoid of the target's training masks beside it.
 
     Returns:
         As :func:`scoring.score_cases`; fold is -1 for all where the target has no results.
@@ -177,9 +177,10 @@ def score_transfer(transfer: Transfer, files: dict[str, Path], options: ScoringO
     tasks = []
     for case, file in files.items():
         fold = transfer.fold_of.get(case, -1)
-        predictions = {BEFORE: file}
-        if transfer.after is not None:
-            predictions[AFTER] = transfer.after.prediction(fold, case, transfer.truth.file_ending)
+        predictions = {AFTER: file}
+        if transfer.in_domain is not None:
+            own = transfer.in_domain.prediction(fold, case, transfer.truth.file_ending)
+            predictions = {BEFORE: own, **predictions}
         tasks.append(ScoringTask(case, fold, predictions, ellipsoids.get(fold)))
     return score_cases(transfer.truth, tasks, options)
 
@@ -188,38 +189,47 @@ def transfer_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Before, after, difference and rate per metric and class.
 
     Arguments:
-        scores: as :func:`scoring.score_cases` returns them, methods ``before`` and perhaps ``after`` among them.
+        scores: as :func:`scoring.score_cases` returns them, methods ``after`` and perhaps ``before`` among them.
 
     Returns:
-        Columns ``metric, label, cases, before``, the mean of every other method, and with ``after`` also
-        ``difference``, its bootstrap interval ``low, high`` over cases, and ``rate``.
+        Columns ``metric, label, cases``, the mean of every method, and with ``before`` also ``difference``, its
+        bootstrap interval ``low, high`` over cases, and ``rate``.
     """
     methods = list(scores["method"].unique())
     means = summarise(scores).query("metric in @TRANSFERRED_METRICS")
     table = means.pivot(index=["metric", "label"], columns="method", values="mean")
     table = table.loc[means.set_index(["metric", "label"]).index.unique(), methods]
-    table.insert(0, "cases", means[means["method"] == BEFORE].set_index(["metric", "label"])["cases"])
-    if AFTER in methods:
+    table.insert(0, "cases", means[means["method"] == AFTER].set_index(["metric", "label"])["cases"])
+    if BEFORE in methods:
         table["difference"] = table[AFTER] - table[BEFORE]
         intervals = [bootstrap_interval(_differences(scores, metric, label)) for metric, label in table.index]
         table[["low", "high"]] = intervals
-        table["rate"] = table["difference"] / table[AFTER].where(table[AFTER] > 0)
+        table["rate"] = transfer_rate(table[BEFORE], table[AFTER])
     return table.rename_axis(columns=None).reset_index()
+
+
+def transfer_rate(before: pd.Series, after: pd.Series) -> pd.Series:
+    """(after - before) / before; NaN where before is 0.
+
+    >>> float(transfer_rate(pd.Series([61.54]), pd.Series([50.77])).round(3)[0])
+    -0.175
+    """
+    return (after - before) / before.where(before > 0)
 
 
 def transfer_markdown(transfer: Transfer, table: pd.DataFrame, source: str, tolerance_mm: float) -> str:
     """The table with what it means."""
-    cases = "validation cases of the target's folds" if transfer.after else "labelled cases, all the target has"
+    cases = "validation cases of the target's folds" if transfer.in_domain else "labelled cases, all the target has"
     lines = [
         f"# From {source} to {transfer.truth.dataset}",
         f"{transfer.model.name}, fold {', '.join(map(str, transfer.folds))}; {len(transfer.cases)} {cases}, whole "
         f"volumes; NSD at {tolerance_mm:g} mm.",
         markdown_table(table.set_index("metric")),
     ]
-    if transfer.after:
+    if transfer.in_domain:
         lines.append(
-            "Before: the source's model. After: the model trained on the target. Difference: after minus before, with "
-            "its 95 % bootstrap interval over cases. Rate: difference / after, the share that is lost without training."
+            "Before: the model trained on the target. After: the source's model, without training there. Difference: "
+            "after minus before, with its 95 % bootstrap interval over cases. Rate: difference / before."
         )
     return "\n\n".join(lines) + "\n"
 

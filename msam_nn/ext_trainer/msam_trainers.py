@@ -8,10 +8,10 @@ nnU-Net imports this file anew at each look-up, so classes defined here could no
 :mod:`msam_nn.trainers`. Planners and normalization schemes have no such way: they need the hook.
 """
 
-from msam_nn.registry import TRAINERS, load
+from msam_nn.registry import TRAINERS, budgeted, is_budgeted, load
 
 
 def __getattr__(name: str) -> type:
-    if name not in TRAINERS:
+    if name not in TRAINERS and not is_budgeted(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return load(TRAINERS[name])
+    return load(TRAINERS.get(name, budgeted(name)))

@@ -1,14 +1,19 @@
-"""Trainers that stop after a wall-clock budget, for comparisons at equal training time and for machines without GPU."""
+"""Trainers with a budget in their name, made when their name is asked for: this module has an attribute for each.
+
+>>> from msam_nn.trainers.budgets import MSAMTrainer_20minutes, nnUNetTrainerNoMirroring_5epochs  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
-from time import monotonic
-
 import torch
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+import torch.distributed as dist
 
-from msam_nn.trainers.baselines.sam_med3d import SAMMed3DTrainer
-from msam_nn.trainers.msam.trainer import MSAMTrainer
+from msam_nn.registry import TRAINERS, load
+from msam_nn.trainer_names import BudgetedName, parse
+from msam_nn.trainers.progress import ProgressMixin
+
+NO_LIMIT = 1_000_000
+"""Epochs of a training that a time budget ends."""
 
 
 class _BudgetSpent(Exception):
@@ -18,109 +23,122 @@ class _BudgetSpent(Exception):
 class _ScheduledByBudget:
     """A learning-rate scheduler that is asked for an epoch and answers for the share of the budget that is spent."""
 
-    def __init__(self, scheduler, trainer: TimeBudgetMixin) -> None:
+    def __init__(self, scheduler, trainer: MinutesMixin) -> None:
         self.scheduler, self.trainer = scheduler, trainer
 
     def step(self, epoch: int) -> None:
         self.scheduler.step(self.trainer.budget_fraction * self.trainer.num_epochs)
 
 
-class TimeBudgetMixin:
-    """Train for :attr:`budget_minutes` of wall-clock time instead of a number of epochs.
+class EpochsMixin(ProgressMixin):
+    """Train for :attr:`budget` epochs.
+
+    nnU-Net sets the number in its constructor, whose signature must not change; what follows from it is first made
+    here.
+    """
+
+    budget: int
+
+    @property
+    def planned_epochs(self) -> int:
+        return self.budget
+
+    def configure_optimizers(self, *args, **kwargs):
+        self.num_epochs = self.planned_epochs
+        return super().configure_optimizers(*args, **kwargs)
+
+
+class MinutesMixin(EpochsMixin):
+    """Train for :attr:`budget` minutes of wall-clock time instead of a number of epochs.
 
     Epochs have 25 iterations; the learning rate follows the schedule by the share of the budget that is spent. The
     clock starts with the first epoch; checkpoints and online validation count, the final validation does not. An
-    unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget.
+    unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget. With several
+    GPUs the first one's clock decides for all.
     """
 
-    budget_minutes: float
+    @property
+    def planned_epochs(self) -> int:
+        return NO_LIMIT
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_iterations_per_epoch = 25
-        self.num_val_iterations_per_epoch = 3
-        self.num_epochs = 100_000
-        self.training_began: float | None = None
+    @property
+    def spent(self) -> float:
+        return self.minutes_spent
 
     @property
     def budget_fraction(self) -> float:
         """Share of the budget that is spent, at most just under 1."""
-        if self.training_began is None:
-            return 0.0
-        return min((monotonic() - self.training_began) / (60 * self.budget_minutes), 0.9999)
+        return min(self.spent / self.budget, 0.9999)
+
+    @property
+    def minutes_left(self) -> float:
+        left = self.budget - self.spent
+        return left * self.minutes_spent / self.spent if self.spent else float("nan")
+
+    def configure_optimizers(self, *args, **kwargs):
+        optimizer, scheduler = super().configure_optimizers(*args, **kwargs)
+        self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 25, 3
+        return optimizer, _ScheduledByBudget(scheduler, self)
 
     def run_training(self) -> None:
         try:
             super().run_training()
         except _BudgetSpent:
-            self.print_to_log_file(f"{self.budget_minutes} minutes are over after {self.current_epoch} epochs")
+            self.print_to_log_file(f"The budget of {type(self).__name__} is spent after {self.current_epoch} epochs")
             self.on_train_end()
 
-    def configure_optimizers(self):
-        optimizer, scheduler = super().configure_optimizers()
-        return optimizer, _ScheduledByBudget(scheduler, self)
-
-    def on_train_epoch_start(self) -> None:
-        if self.training_began is None:
-            self.training_began = monotonic()
-        super().on_train_epoch_start()
-
     def train_step(self, batch: dict) -> dict:
-        if monotonic() - self.training_began >= 60 * self.budget_minutes:
+        if self._is_spent():
             raise _BudgetSpent
         return super().train_step(batch)
 
-
-class MSAMTrainer_1minute(TimeBudgetMixin, MSAMTrainer):
-    budget_minutes = 1
-
-
-class MSAMTrainer_3minutes(TimeBudgetMixin, MSAMTrainer):
-    budget_minutes = 3
-
-
-class MSAMTrainer_5minutes(TimeBudgetMixin, MSAMTrainer):
-    budget_minutes = 5
+    def _is_spent(self) -> bool:
+        is_spent = self.spent >= self.budget
+        if not self.is_ddp:
+            return is_spent
+        decision = torch.tensor(int(is_spent), device=self.device)
+        dist.broadcast(decision, src=0)
+        return bool(decision)
 
 
-class MSAMTrainer_10minutes(TimeBudgetMixin, MSAMTrainer):
-    budget_minutes = 10
+class CPUMinutesMixin(MinutesMixin):
+    """Like :class:`MinutesMixin`, with a budget of CPU time of the training process and its workers: fair on a machine
+    that other work slows down."""
+
+    @property
+    def spent(self) -> float:
+        return self.cpu_minutes_spent
 
 
-class MSAMTrainer_20minutes(TimeBudgetMixin, MSAMTrainer):
-    budget_minutes = 20
+MIXINS = {"epoch": EpochsMixin, "minute": MinutesMixin, "cpuminute": CPUMinutesMixin}
 
 
-class SAMMed3DTrainer_1minute(TimeBudgetMixin, SAMMed3DTrainer):
-    budget_minutes = 1
+def __getattr__(name: str) -> type:
+    """The trainer of a name of the grammar.
+
+    Raises:
+        AttributeError: if the name is none, or names no trainer.
+    """
+    budget = parse(name)
+    if budget is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = _make(budget, _base(budget.base, name))
+    globals()[name] = made
+    return made
 
 
-class SAMMed3DTrainer_10minutes(TimeBudgetMixin, SAMMed3DTrainer):
-    budget_minutes = 10
+def _base(base: str, name: str) -> type:
+    if base in TRAINERS:
+        return load(TRAINERS[base])
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        return recursive_find_trainer_class_by_name(base)
+    except RuntimeError as error:
+        raise AttributeError(f"There is no trainer {name}, since there is no {base}.") from error
 
 
-class SAMMed3DTrainer_20minutes(TimeBudgetMixin, SAMMed3DTrainer):
-    budget_minutes = 20
-
-
-class nnUNetTrainer_1minute(TimeBudgetMixin, nnUNetTrainer):
-    budget_minutes = 1
-
-
-class nnUNetTrainer_3minutes(TimeBudgetMixin, nnUNetTrainer):
-    budget_minutes = 3
-
-
-class nnUNetTrainer_10minutes(TimeBudgetMixin, nnUNetTrainer):
-    budget_minutes = 10
-
-
-class nnUNetTrainer_20minutes(TimeBudgetMixin, nnUNetTrainer):
-    budget_minutes = 20
+def _make(budget: BudgetedName, base: type) -> type:
+    doc = f":class:`{base.__name__}` for {budget.number} {budget.unit}{'s' if budget.number > 1 else ''}."
+    members = {"budget": budget.number, "__module__": __name__, "__doc__": doc}
+    return type(str(budget), (MIXINS[budget.unit], base), members)

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from msam_nn.errors import UserError
-from msam_nn.evaluation.transfer import channel_order, match_classes, open_transfer, transfer_markdown, transfer_table
+from msam_nn.evaluation.transfer import (
+    channel_order,
+    match_classes,
+    open_transfer,
+    transfer_markdown,
+    transfer_rate,
+    transfer_table,
+)
 from msam_nn.metrics.scores import score
 from msam_nn.nnunet_folders import labelled_cases
 
@@ -64,18 +71,26 @@ def scores(**methods):
 
 
 def test_difference_and_rate_by_hand():
-    """Dice of the half is 2/3; before is its mean with 0, after with 1."""
-    table = transfer_table(scores(before=["half", "none"], after=["half", "all"])).set_index("metric")
+    """Dice of the half is 2/3; before is its mean with 1, after with 0."""
+    table = transfer_table(scores(before=["half", "all"], after=["half", "none"])).set_index("metric")
     dice = table.loc["dice"]
-    assert (dice["cases"], dice["before"], dice["after"]) == (2, pytest.approx(1 / 3), pytest.approx(5 / 6))
-    assert dice["difference"] == pytest.approx(0.5) and dice["rate"] == pytest.approx(0.6)
-    assert (dice["low"], dice["high"]) == pytest.approx((0, 1))
+    assert (dice["cases"], dice["before"], dice["after"]) == (2, pytest.approx(5 / 6), pytest.approx(1 / 3))
+    assert dice["difference"] == pytest.approx(-0.5) and dice["rate"] == pytest.approx(-0.6)
+    assert (dice["low"], dice["high"]) == pytest.approx((-1, 0))
     assert list(table.index) == ["dice", "iou", "nsd"]
 
 
-def test_no_rate_where_training_gives_nothing_and_no_after_without_results():
-    assert np.isnan(transfer_table(scores(before=["half"], after=["none"]))["rate"]).all()
-    assert list(transfer_table(scores(before=["half"])).columns) == ["metric", "label", "cases", "before"]
+@pytest.mark.parametrize(
+    ("before", "after", "difference", "rate"), [(61.54, 50.77, -10.77, -17.50), (86.89, 83.81, -3.08, -3.54)]
+)
+def test_rows_of_the_papers_table_2(before, after, difference, rate):
+    assert round(after - before, 2) == difference
+    assert round(100 * transfer_rate(pd.Series([before]), pd.Series([after]))[0], 2) == rate
+
+
+def test_no_rate_where_training_gives_nothing_and_no_before_without_results():
+    assert np.isnan(transfer_table(scores(before=["none"], after=["half"]))["rate"]).all()
+    assert list(transfer_table(scores(after=["half"])).columns) == ["metric", "label", "cases", "after"]
 
 
 @pytest.fixture
@@ -98,9 +113,9 @@ def folders(tmp_path, monkeypatch):
 
 def test_all_labelled_cases_without_a_model_of_the_target(folders):
     transfer = open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
-    assert list(transfer.cases) == ["a"] and transfer.after is None and not transfer.fold_of
+    assert list(transfer.cases) == ["a"] and transfer.in_domain is None and not transfer.fold_of
     assert transfer.truth.file("a").parent.name == "labelsTr"
-    text = transfer_markdown(transfer, transfer_table(scores(before=["half"])), "Dataset701_S", 1.0)
+    text = transfer_markdown(transfer, transfer_table(scores(after=["half"])), "Dataset701_S", 1.0)
     assert "| dice | tumour | 1 | 0.667 |" in text and "1 labelled cases, all the target has" in text
 
 

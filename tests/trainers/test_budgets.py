@@ -1,9 +1,13 @@
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import numpy as np
 import pytest
 import torch
 
 from msam_nn.registry import TRAINERS, load
-from msam_nn.trainers import budgets
+from msam_nn.trainers import budgets, progress
 from msam_nn.trainers.budgets import MSAMTrainer_1minute
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
@@ -15,7 +19,8 @@ def clock(monkeypatch):
     class Clock:
         now = 100.0
 
-    monkeypatch.setattr(budgets, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(progress, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(progress, "cpu_seconds", lambda: Clock.now / 2)
     return Clock
 
 
@@ -58,11 +63,44 @@ def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monk
     assert ended == [2] and len(steps) == 60
 
 
-def test_names_say_the_budget():
-    names = [name for name in TRAINERS if "minute" in name]
-    assert len(names) >= 12
-    for name in names:
-        base, budget = name.split("_")
-        trainer_class = load(TRAINERS[name])
-        assert f"{trainer_class.budget_minutes}minute" == budget.removesuffix("s")
-        assert base in [parent.__name__ for parent in trainer_class.__mro__]
+def test_cpu_minutes_count_cpu_time(phantom_plans, tmp_path, monkeypatch, clock):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    trainer = budgets.MSAMTrainer_1cpuminute(phantom_plans[0], "3d_fullres", 0, phantom_plans[1], torch.device("cpu"))
+    trainer.initialize()
+    trainer.on_train_epoch_start()
+    clock.now += 60
+    assert trainer.minutes_spent == 1 and trainer.cpu_minutes_spent == 0.5 == trainer.budget_fraction
+    assert trainer.minutes_left == 1
+
+
+@pytest.mark.parametrize("base", TRAINERS)
+def test_each_trainer_has_budgets(base):
+    made = getattr(budgets, f"{base}_7epochs")
+    assert issubclass(made, load(TRAINERS[base])) and made.budget == 7
+    assert made is getattr(budgets, f"{base}_7epochs") and pickle.loads(pickle.dumps(made)) is made
+
+
+def test_epochs_are_nnunets(phantom_plans, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    for name in ("MSAMPaperTrainer_3epochs", "nnUNetTrainerNoMirroring_3epochs"):
+        plans = {**phantom_plans[0], "continue_training": False}
+        trainer = getattr(budgets, name)(plans, "3d_fullres", 0, phantom_plans[1], torch.device("cpu"))
+        if name.startswith("MSAM"):
+            trainer.initialize()
+            assert trainer.num_epochs == trainer.lr_scheduler.max_steps == 3
+        assert trainer.num_iterations_per_epoch == 250 and trainer.planned_epochs == 3
+
+
+@pytest.mark.parametrize("name", ["MSAMTrainer_0epochs", "MSAMTrainer_5", "NoSuchTrainer_5epochs"])
+def test_other_names_are_no_attributes(name):
+    with pytest.raises(AttributeError, match=name):
+        getattr(budgets, name)
+
+
+def test_spawned_workers_get_them():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(_name, budgets.SAMMed3DTrainer_9cpuminutes).result() == "SAMMed3DTrainer_9cpuminutes"
+
+
+def _name(trainer_class):
+    return trainer_class.__name__

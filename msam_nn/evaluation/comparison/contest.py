@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from msam_nn.errors import UserError
-from msam_nn.evaluation.costs import load_predictor, measure_prediction, n_parameters, training_minutes
+from msam_nn.evaluation.costs import load_predictor, measure_prediction, n_parameters, training_time
 from msam_nn.evaluation.results_folder import (
     GroundTruth,
     ResultsFolder,
@@ -26,7 +26,7 @@ from msam_nn.nnunet_folders import dataset_name, validation_cases
 from msam_nn.reports.overlay import PREDICTION_COLOURS, OverlayCase
 
 TESTED_METRICS = ("dice", "nsd")
-COST_COLUMNS = ["method", "parameters", "training minutes per fold"]
+COST_COLUMNS = ["method", "parameters", "training minutes per fold", "training CPU minutes per fold"]
 MEASURED_COLUMNS = ["prediction seconds", "peak GPU GiB"]
 
 
@@ -99,9 +99,9 @@ def compare(
 def _costs(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
     """Costs of one method; NaN where the folder does not tell."""
     fold, cases = next(iter(contest.splits.items()))
-    minutes = np.mean([training_minutes(results.path / f"fold_{fold}") for fold in contest.splits])
+    minutes = np.mean([training_time(results.path / f"fold_{fold}") for fold in contest.splits], axis=0)
     predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
-    values = [results.name, n_parameters(predictor) if predictor else None, float(minutes)]
+    values = [results.name, n_parameters(predictor) if predictor else None, *minutes.tolist()]
     row = dict(zip(COST_COLUMNS, values, strict=True))
     if measure_on is not None:
         images = validation_cases(contest.truth.dataset, fold)[cases[0]].images

@@ -78,16 +78,17 @@ def find_state_dict(content: Mapping) -> Mapping:
     return next((content[key] for key in STATE_DICT_KEYS if isinstance(content.get(key), Mapping)), content)
 
 
-def read_state_dict(path: str | Path) -> Mapping[str, Tensor]:
-    """Read a foreign file without running any code in it.
+def read_state_dict(source: str | Path | Mapping) -> Mapping[str, Tensor]:
+    """The weights of a foreign file, read without running any code in it, or of what was read from one.
 
     Raises:
         CheckpointError: if it holds no state dict.
     """
-    content = load_plain(path)
+    content = source if isinstance(source, Mapping) else load_plain(source)
     weights = find_state_dict(content) if isinstance(content, Mapping) else {}
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise CheckpointError(f"{path} holds no state dict (expected under the key 'model_state_dict').")
+        name = "The checkpoint" if isinstance(source, Mapping) else source
+        raise CheckpointError(f"{name} holds no state dict (expected under the key 'model_state_dict').")
     return weights
 
 
@@ -98,11 +99,14 @@ def load_reference_checkpoint(model: MSAM, source: str | Path | Mapping[str, Ten
     input channel is repeated for several and divided by their number. LoRA in the file is added to the weights it
     adapts if the network has none.
 
+    Arguments:
+        source: a file, a checkpoint read from one, or its state dict.
+
     Raises:
         CheckpointError: for a file of another kind or other shapes; names what was expected. The model is untouched.
     """
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    released = source if isinstance(source, Mapping) else read_state_dict(source)
+    released = read_state_dict(source)
     names = {our_key(key.removeprefix("module.")): key for key in released}
     found = {key: released[name] for key, name in names.items()}
     expected = [part for part in SAM_PARTS if not any(key.startswith(part) for key in found)]

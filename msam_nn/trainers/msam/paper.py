@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
@@ -20,17 +19,10 @@ class MSAMPaperTrainer(MSAMTrainer):
     p_automatic = 0.0
     p_clicks_from_nothing = 1.0
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
+    def initialize(self) -> None:
         self.num_epochs = 200
         self.oversample_foreground_percent = 1.0
+        super().initialize()
 
     @property
     def n_stages(self) -> int:

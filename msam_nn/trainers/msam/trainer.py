@@ -21,10 +21,11 @@ from msam_nn.prompts import SimulatedClicks
 from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
+from msam_nn.trainers.progress import ProgressMixin
 from msam_nn.trainers.targets import split_targets
 
 
-class MSAMTrainer(nnUNetTrainer):
+class MSAMTrainer(ProgressMixin, nnUNetTrainer):
     """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
 
     Every training sample runs ``n_auto_stages + n_click_stages`` refinement stages in one of three ways:

@@ -54,6 +54,8 @@ def test_sam_med3d_file(tmp_path):
     model = tiny_model(seed=1, lora_rank=2)
     before = snapshot(model)
     report = load_reference_checkpoint(model, tmp_path / "sam_med3d_turbo.pth")
+    again = load_reference_checkpoint(tiny_model(seed=1, lora_rank=2), {"model_state_dict": source, "epoch": 3})
+    assert again == report
     assert report.kind == "SAM-Med3D" and len(report.loaded) == len(source)
     for key in report.new:
         assert key.startswith(("mask_enhanced_adapter.", "class_embedding")) or ".lora_" in key

@@ -12,7 +12,6 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from msam_nn.errors import UserError
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
-from msam_nn.trainers.msam.variants import MSAMTrainer_5epochs
 
 CPU = torch.device("cpu")
 
@@ -201,7 +200,6 @@ def test_a_fold_without_cases_is_refused(make_trainer, nnunet_folders, tmp_path,
 
 
 def test_variants_differ_in_what_their_name_says(make_trainer):
-    assert make_trainer(MSAMTrainer_5epochs).num_epochs == 5
     paper = make_trainer(MSAMPaperTrainer)
     assert (paper.num_epochs, paper.n_stages, paper.initial_lr, paper.weight_decay) == (200, 10, 8e-4, 0.1)
     assert set(paper.draw_first_click(50).tolist()) == {0}

@@ -1,0 +1,68 @@
+"""What a training tells while it runs: CPU time spent, and time left."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import psutil
+
+RECENT_EPOCHS = 10
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its worker processes so far, those that have ended included (not on Windows)."""
+    this = psutil.Process()
+    seconds = sum(this.cpu_times()[:4])
+    for child in this.children(recursive=True):
+        try:
+            seconds += sum(child.cpu_times()[:4])
+        except psutil.NoSuchProcess:  # its time is in that of its parent now
+            continue
+    return seconds
+
+
+class ProgressMixin:
+    """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch."""
+
+    wall_began: float | None = None
+    cpu_began: float | None = None
+
+    @property
+    def minutes_spent(self) -> float:
+        """Wall-clock minutes of this session."""
+        return 0.0 if self.wall_began is None else (monotonic() - self.wall_began) / 60
+
+    @property
+    def cpu_minutes_spent(self) -> float:
+        """CPU minutes of this session, of the process and its workers."""
+        return 0.0 if self.cpu_began is None else (cpu_seconds() - self.cpu_began) / 60
+
+    @property
+    def minutes_left(self) -> float:
+        """Estimate, by the duration of the last epochs."""
+        starts, ends = (self.logger.get_value(f"epoch_{event}_timestamps", step=None) for event in ("start", "end"))
+        recent = [end - start for start, end in zip(starts, ends, strict=False)][-RECENT_EPOCHS:]
+        return sum(recent) / len(recent) * (self.num_epochs - self.current_epoch) / 60 if recent else float("nan")
+
+    def on_train_epoch_start(self) -> None:
+        if self.wall_began is None:
+            self.wall_began, self.cpu_began = monotonic(), cpu_seconds()
+        super().on_train_epoch_start()
+
+    def on_epoch_end(self) -> None:
+        super().on_epoch_end()
+        self.print_cpu_time(f"; about {_duration(self.minutes_left)} left")
+
+    def on_train_end(self) -> None:
+        self.print_cpu_time()
+        super().on_train_end()
+
+    def print_cpu_time(self, more: str = "") -> None:
+        self.print_to_log_file(f"CPU time: {self.cpu_minutes_spent:.2f} minutes in this session{more}")
+
+
+def _duration(minutes: float) -> str:
+    minutes = max(minutes, 0.0)
+    if minutes < 2:
+        return f"{60 * minutes:.0f} seconds"
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
