@@ -29,6 +29,9 @@ MASK_PRIOR = -3.0
 """Lesions are rare: mask logits that start at even odds cost the first hundred steps of training, which then go into
 learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
 
+PYRAMID = (8, 16, 32, 64)
+"""Widths of the convolutional features beside the transformer: cheap next to a U-Net's 32, 64, 128."""
+
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": dict(
         embed_dim=192, depth=6, num_heads=3, decoder_dim=96, decoder_heads=4, decoder_mlp_dim=512, adapter_heads=3
@@ -64,6 +67,7 @@ class ArchitectureDesign:
             checkpoint_stages=self.checkpoint_stages,
             background=background,
             mask_prior=MASK_PRIOR,
+            pyramid=PYRAMID if all(edge in TOKEN_EDGES for edge in self.token_size) else (),
             **MODEL_SIZES[self.model_size],
         )
 
@@ -184,14 +188,18 @@ def fit_tokens(patch_size: Sequence[int], spacing: Sequence[float], memory_gb: f
     budget = token_budget(memory_gb)
     for finest in TOKEN_EDGES:
         tokens = tuple(
-            min(
-                (d for d in range(1, finest + 1) if size % d == 0), key=lambda d, edge=edge: (abs(np.log2(d / edge)), d)
-            )
+            min(_divisors(size, finest), key=lambda d, edge=edge: (abs(np.log2(d / edge)), d))
             for size, edge in zip(patch_size, token_edges(spacing, finest), strict=True)
         )
         if prod(p // t for p, t in zip(patch_size, tokens, strict=True)) <= budget:
             break
     return tokens
+
+
+def _divisors(size: int, most: int) -> list[int]:
+    """Token edges that divide ``size``: those that allow a pyramid if there is one, otherwise any."""
+    fitting = [d for d in range(1, most + 1) if size % d == 0]
+    return [d for d in fitting if d in TOKEN_EDGES] or fitting
 
 
 def design_architecture(

@@ -14,8 +14,10 @@ from math import prod
 
 import torch
 
-from msam_nn.networks.msam.config import MASK_CELLS_PER_TOKEN, MSAMConfig
-from msam_nn.networks.msam.network import MSAM
+from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.networks.decoding.prompt_encoder import MASK_CELLS_PER_TOKEN
+from msam_nn.networks.decoding.pyramid_decoder import FINE_CHANNELS
+from msam_nn.networks.encoders.pyramid import pyramid_strides, pyramid_widths
 
 CLICK_STAGES = 3
 """Refinement stages with clicks that a training step adds to the automatic ones."""
@@ -54,7 +56,7 @@ def count_parameters(config: MSAMConfig) -> int:
         head_dims += 3 * config.decoder_dim // config.adapter_heads
     return (
         _count_on_meta_device(one_token)
-        + (config.in_channels - 1) * per_channel
+        + (config.in_channels - 1) * (per_channel + 27 * sum(config.pyramid[:1]))
         + (config.num_classes - 1) * config.decoder_dim
         + (config.n_tokens - 1) * config.embed_dim
         + 2 * sum(extent - 1 for extent in config.grid_size) * head_dims
@@ -72,8 +74,9 @@ def bytes_per_sample(config: MSAMConfig) -> int:
     classes = min(config.num_classes, CLASSES_PER_STEP)
     n_stages = config.n_auto_stages + CLICK_STAGES
     stage = stage_values(config)
-    if config.checkpoint_stages:  # every stage keeps its mask prompt; one at a time is computed again
-        stages = (n_stages * CELLS * config.n_tokens + stage) * classes
+    if config.checkpoint_stages:  # every stage keeps its mask prompts; one at a time is computed again
+        kept = CELLS * config.n_tokens + (prod(config.patch_size) if fine_cells(config) else 0)
+        stages = (n_stages * kept + stage) * classes
     else:
         stages = n_stages * stage * classes
     voxels = prod(config.patch_size)
@@ -92,7 +95,23 @@ def encoder_values(config: MSAMConfig) -> int:
     """Values one image saves in the encoder, its neck, and the adapter's image half."""
     block = attention_values(config, config.embed_dim, config.num_heads)
     neck = config.embed_dim + (9 if config.adapter else 3) * config.decoder_dim
-    return config.n_tokens * (config.depth * block + neck)
+    return config.n_tokens * (config.depth * block + neck) + pyramid_values(config)
+
+
+def pyramid_values(config: MSAMConfig) -> int:
+    """Values one image saves in the pyramid: what its two convolutions and two norms a level give."""
+    widths = pyramid_widths(config.pyramid, config.token_size)
+    return sum(4 * width * cells for width, cells in zip(widths, _cells(config), strict=True)) if widths else 0
+
+
+def fine_cells(config: MSAMConfig) -> list[int]:
+    """Cells of the pyramid's levels that are finer than the mask grid, finest first."""
+    return _cells(config)[:-3] if config.pyramid else []
+
+
+def _cells(config: MSAMConfig) -> list[int]:
+    voxels = prod(config.patch_size)
+    return [voxels // prod(stride) for stride in pyramid_strides(config.token_size)]
 
 
 def stage_values(config: MSAMConfig) -> int:
@@ -103,4 +122,8 @@ def stage_values(config: MSAMConfig) -> int:
     transformer = (5 * depth + 3) * width + depth * config.decoder_heads
     upscaling = 22 * width + 16
     per_prompt_token = depth * (20 * width + config.decoder_mlp_dim)
-    return config.n_tokens * (prompt + adapter + transformer + upscaling) + PROMPT_TOKENS * per_prompt_token
+    mixing = 20 * width + 2 * CELLS if config.pyramid else 0
+    fine = fine_cells(config)
+    finest = 2 * FINE_CHANNELS * sum(fine) + 2 * sum(fine[:1])
+    coarse = config.n_tokens * (prompt + adapter + transformer + upscaling + mixing)
+    return coarse + finest + PROMPT_TOKENS * per_prompt_token

@@ -33,6 +33,16 @@ class MaskDecoder(nn.Module):
         self.output_hypernetworks_mlps = nn.ModuleList(DeepMLP(dim, dim, dim // 8) for _ in range(NUM_MASK_TOKENS))
         self.iou_prediction_head = DeepMLP(dim, 256, NUM_MASK_TOKENS)
 
+    def attend(
+        self, image: Tensor, image_pos: Tensor, sparse: Tensor, class_embedding: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Output tokens ``(N, 1 + 4 + n, T)``, the IoU's and the masks' first, and image ``(N, T, d, h, w)`` after they
+        have read each other."""
+        mask_tokens = self.mask_tokens.weight + class_embedding[:, None]
+        tokens = torch.cat([self.iou_token.weight.expand(len(image), 1, -1), mask_tokens, sparse], dim=1)
+        tokens, keys = self.transformer(tokens, image.flatten(2).transpose(1, 2), image_pos.flatten(0, 2))
+        return tokens, keys.transpose(1, 2).unflatten(2, image.shape[2:])
+
     def forward(
         self, image: Tensor, image_pos: Tensor, sparse: Tensor, class_embedding: Tensor, *, multimask: bool = False
     ) -> tuple[Tensor, Tensor]:
@@ -46,11 +56,8 @@ class MaskDecoder(nn.Module):
         Returns:
             Mask logits ``(N, m, 4d, 4h, 4w)`` and predicted IoU ``(N, m)``; m is 1, or 3 with ``multimask``.
         """
-        n, _, d, h, w = image.shape
-        mask_tokens = self.mask_tokens.weight + class_embedding[:, None]
-        tokens = torch.cat([self.iou_token.weight.expand(n, 1, -1), mask_tokens, sparse], dim=1)
-        tokens, keys = self.transformer(tokens, image.flatten(2).transpose(1, 2), image_pos.flatten(0, 2))
-        features = self.output_upscaling(keys.transpose(1, 2).unflatten(2, (d, h, w)))
+        tokens, keys = self.attend(image, image_pos, sparse, class_embedding)
+        features = self.output_upscaling(keys)
         used = range(1, NUM_MASK_TOKENS) if multimask else range(1)
         weights = torch.stack([self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in used], dim=1)
         masks = torch.einsum("nmc,ncdhw->nmdhw", weights, features)

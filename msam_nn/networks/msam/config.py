@@ -35,6 +35,9 @@ class MSAMConfig:
         background: prepend a background logit of 0 to the output (softmax data sets); False for regions.
         click_sigma: standard deviation, in mask cells, of a click written into the mask prompt; 0 writes none.
         click_logit: peak height of a written click, in logits.
+        pyramid: widths of convolutional features at 1, 2, 4, ... voxels a cell, up to the token size (the last width
+            counts for all deeper levels), which let masks be as fine as the image; empty for the released network,
+            whose masks have four cells a token and axis.
         mask_prior: added to every mask logit; 0 in released weights, negative where training starts from scratch.
         n_auto_stages: refinement stages of a prediction without prompts.
         class_chunk: classes decoded at once when predicting; bounds memory with many classes.
@@ -67,6 +70,7 @@ class MSAMConfig:
     background: bool = True
     click_sigma: float = 5.0
     click_logit: float = 10.0
+    pyramid: tuple[int, ...] = ()
     mask_prior: float = 0.0
     n_auto_stages: int = 3
     class_chunk: int = 8
@@ -75,7 +79,8 @@ class MSAMConfig:
     def __post_init__(self) -> None:
         for name in ("patch_size", "token_size"):
             object.__setattr__(self, name, tuple(int(i) for i in getattr(self, name)))
-        object.__setattr__(self, "global_blocks", tuple(int(i) for i in self.global_blocks))
+        for name in ("global_blocks", "pyramid"):
+            object.__setattr__(self, name, tuple(int(i) for i in getattr(self, name)))
         if len(self.patch_size) != 3 or len(self.token_size) != 3:
             raise ValueError(
                 f"M-SAM networks are 3D: patch_size {self.patch_size} and token_size {self.token_size} need three axes."
@@ -106,6 +111,8 @@ class MSAMConfig:
             raise ValueError(f'relative_position must be "decomposed" or "sammed3d", got {self.relative_position!r}.')
         if self.relative_position == "sammed3d" and len(set(self.grid_size)) > 1:
             raise ValueError(f'relative_position "sammed3d" needs a cubic token grid, got {self.grid_size}.')
+        if self.pyramid and any(t < MASK_CELLS_PER_TOKEN or t & (t - 1) for t in self.token_size):
+            raise ValueError(f"A pyramid needs tokens of 4, 8, 16, ... voxels on every axis, got {self.token_size}.")
         if self.n_auto_stages < 1:
             raise ValueError(f"n_auto_stages must be at least 1, got {self.n_auto_stages}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from msam_nn.networks.decoding.adapter import ImageHalf, MaskEnhancedAdapter
 from msam_nn.networks.decoding.mask_decoder import MaskDecoder
 from msam_nn.networks.decoding.prompt_encoder import PromptEncoder, write_clicks
+from msam_nn.networks.decoding.pyramid_decoder import PyramidMaskDecoder
+from msam_nn.networks.encoders.pyramid import ConvPyramid
 from msam_nn.networks.encoders.vit import ImageEncoder
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.layers.lora import is_lora_parameter
@@ -32,18 +35,26 @@ class ImageFeatures(NamedTuple):
     embedding: ``(B, T, d, h, w)``.
     position: dense positional encoding ``(d, h, w, T)``.
     image_half: the adapter's share of the image, None without adapter.
+    details: the mask decoder's share of the pyramid, coarsest first; None without pyramid.
     """
 
     embedding: Tensor
     position: Tensor
     image_half: ImageHalf | None
+    details: tuple[Tensor, ...] | None = None
 
 
 class RefinementState(NamedTuple):
-    """What one stage hands to the next, ``(B, K, 4d, 4h, 4w)`` each: mask logits and all clicks written so far."""
+    """What one stage hands to the next.
+
+    logits: mask logits ``(B, K, 4d, 4h, 4w)``.
+    clicks: all clicks written so far, like ``logits``; None for none.
+    fine: mask logits ``(B, K, D, H, W)`` of a network whose masks are finer than that; None otherwise.
+    """
 
     logits: Tensor
     clicks: Tensor | None
+    fine: Tensor | None = None
 
 
 class MSAM(PromptableNetwork):
@@ -60,6 +71,9 @@ class MSAM(PromptableNetwork):
         self.class_chunk = config.class_chunk
         self.click_reach = tuple(CLICK_REACH * edge for edge in config.token_size)
         dim = config.decoder_dim
+        self.pyramid = None
+        if config.pyramid:
+            self.pyramid = ConvPyramid(config.in_channels, config.pyramid, config.token_size)
         self.image_encoder = ImageEncoder(
             in_channels=config.in_channels,
             token_size=config.token_size,
@@ -73,6 +87,7 @@ class MSAM(PromptableNetwork):
             output_dim=dim,
             relative_position=config.relative_position,
             lora_rank=config.lora_rank,
+            pyramid_width=self.pyramid.widths[-1] if self.pyramid else 0,
         )
         self.prompt_encoder = PromptEncoder(
             dim=dim,
@@ -80,12 +95,15 @@ class MSAM(PromptableNetwork):
             grid_size=config.grid_size,
             swap_dense_axes=config.swap_dense_axes,
         )
-        self.mask_decoder = MaskDecoder(
-            dim=dim,
-            depth=config.decoder_depth,
-            num_heads=config.decoder_heads,
-            mlp_dim=config.decoder_mlp_dim,
+        transformer = dict(
+            dim=dim, depth=config.decoder_depth, num_heads=config.decoder_heads, mlp_dim=config.decoder_mlp_dim
         )
+        if self.pyramid is None:
+            self.mask_decoder = MaskDecoder(**transformer)
+        else:
+            self.mask_decoder = PyramidMaskDecoder(
+                **transformer, widths=self.pyramid.widths, starts_released=not config.trains_encoder
+            )
         self.mask_enhanced_adapter = None
         if config.adapter:
             self.mask_enhanced_adapter = MaskEnhancedAdapter(
@@ -97,7 +115,10 @@ class MSAM(PromptableNetwork):
         self.class_embedding = nn.Parameter(torch.zeros(config.num_classes, config.decoder_dim))
         if not config.trains_encoder:
             for name, parameter in self.image_encoder.named_parameters():
-                parameter.requires_grad_(is_lora_parameter(name))
+                parameter.requires_grad_(is_lora_parameter(name) or name.startswith("pyramid_embed."))
+            if self.pyramid is not None:
+                nn.init.zeros_(self.image_encoder.pyramid_embed.weight)
+                nn.init.zeros_(self.image_encoder.pyramid_embed.bias)
 
     def encode(self, image: Tensor) -> ImageFeatures:
         """Encode ``(B, C, D, H, W)``; costs as much as several stages, so keep the result.
@@ -110,12 +131,14 @@ class MSAM(PromptableNetwork):
                 f"This network takes images of {self.config.patch_size} voxels, got {tuple(image.shape[2:])}: "
                 f"its positional embedding belongs to that patch size."
             )
-        embedding = self.image_encoder(image)
+        levels = None if self.pyramid is None else self.pyramid(image)
+        embedding = self.image_encoder(image, None if levels is None else levels[-1])
         position = self.prompt_encoder.dense_position().to(embedding.dtype)
         half = None
         if self.mask_enhanced_adapter is not None:
             half = self.mask_enhanced_adapter.image_half(embedding.movedim(1, -1))
-        return ImageFeatures(embedding, position, half)
+        details = None if levels is None else self.mask_decoder.image_half(levels)
+        return ImageFeatures(embedding, position, half, details)
 
     def decode(
         self,
@@ -141,6 +164,54 @@ class MSAM(PromptableNetwork):
             Mask logits ``(B, K, 4d, 4h, 4w)`` and predicted IoU ``(B, K)``; with ``multimask`` an axis of three
             follows K.
         """
+        fused, sparse, class_embedding = self._fuse(features, points, labels, mask_prompt, classes)
+        masks, iou = self.mask_decoder(fused, features.position, sparse, class_embedding, multimask=multimask)
+        shape = (len(features.embedding), -1)
+        masks, iou = masks.unflatten(0, shape) + self.config.mask_prior, iou.unflatten(0, shape)
+        return (masks, iou) if multimask else (masks[:, :, 0], iou[:, :, 0])
+
+    def decode_finely(
+        self,
+        features: ImageFeatures,
+        points: Tensor,
+        labels: Tensor,
+        mask_prompt: Tensor | None = None,
+        fine_prompt: Tensor | None = None,
+        *,
+        classes: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """:meth:`decode` of a network with a pyramid.
+
+        Arguments:
+            fine_prompt: ``mask_prompt`` at the image's resolution, ``(B, K, D, H, W)``.
+
+        Returns:
+            Mask logits ``(B, K, 4d, 4h, 4w)`` and ``(B, K, D, H, W)``; None for the latter where cells are voxels.
+        """
+        fused, sparse, class_embedding = self._fuse(features, points, labels, mask_prompt, classes)
+        b, k = len(features.embedding), len(class_embedding) // len(features.embedding)
+        prompts = [
+            features.embedding.new_zeros(b * k, 1, *size) if prompt is None else prompt.reshape(b * k, 1, *size)
+            for prompt, size in ((mask_prompt, self.config.mask_size), (fine_prompt, self.patch_size))
+        ]
+        masks, detail = self.mask_decoder.refine(
+            fused, features.position, sparse, class_embedding, features.details, *prompts
+        )
+        masks = masks.unflatten(0, (b, k)) + self.config.mask_prior
+        if detail is None:
+            return masks, None
+        fine = upsample(masks, self.patch_size) + detail.unflatten(0, (b, k))
+        return upsample(fine, self.config.mask_size), fine
+
+    def _fuse(
+        self,
+        features: ImageFeatures,
+        points: Tensor,
+        labels: Tensor,
+        mask_prompt: Tensor | None,
+        classes: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The mask decoder's input for ``N = B x K`` passes: image and mask embedding fused, points, classes."""
         class_embedding = CLASS_EMBEDDING_SCALE * self.class_embedding
         if classes is not None:
             class_embedding = class_embedding[classes]
@@ -159,11 +230,7 @@ class MSAM(PromptableNetwork):
         else:
             half = ImageHalf(*(per_class(x) for x in features.image_half))
             fused = self.mask_enhanced_adapter(half, dense.movedim(1, -1)).movedim(-1, 1)
-        masks, iou = self.mask_decoder(
-            fused, features.position, sparse, class_embedding.repeat(b, 1), multimask=multimask
-        )
-        masks, iou = masks.unflatten(0, (b, k)) + self.config.mask_prior, iou.unflatten(0, (b, k))
-        return (masks, iou) if multimask else (masks[:, :, 0], iou[:, :, 0])
+        return fused, sparse, class_embedding.repeat(b, 1)
 
     def refine(
         self,
@@ -182,27 +249,43 @@ class MSAM(PromptableNetwork):
         if prompts is None:
             shape, device = (len(features.embedding), k, 1), features.embedding.device
             prompts = Points(torch.zeros(*shape, 3, device=device), torch.full(shape, PADDING, device=device))
-        clicks = None if state is None else state.clicks
-        mask_prompt = None if state is None else state.logits.detach()
+        clicks, mask_prompt, fine_prompt = None, None, None
+        if state is not None:
+            clicks, mask_prompt = state.clicks, state.logits.detach()
+            fine_prompt = None if state.fine is None else state.fine.detach()
         written = self._written(prompts, features.embedding.dtype)
         if written is not None:
             clicks = written if clicks is None else clicks + written
             mask_prompt = clicks if mask_prompt is None else mask_prompt + clicks
-        arguments = (features, *prompts, mask_prompt)
-        if config.checkpoint_stages and self.training:
-            logits, _ = checkpoint(self.decode, *arguments, classes=classes, use_reentrant=False)
-        else:
-            logits, _ = self.decode(*arguments, classes=classes)
-        return RefinementState(logits, clicks)
+            if self.has_fine_masks:
+                fine_clicks = upsample(clicks, self.patch_size)
+                fine_prompt = fine_clicks if fine_prompt is None else fine_prompt + fine_clicks
+        if self.pyramid is None:
+            logits, _ = self._stage(self.decode, features, *prompts, mask_prompt, classes=classes)
+            return RefinementState(logits, clicks)
+        logits, fine = self._stage(self.decode_finely, features, *prompts, mask_prompt, fine_prompt, classes=classes)
+        return RefinementState(logits, clicks, fine)
+
+    def _stage(self, decode: Callable, *arguments: Any, classes: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Decode, with ``checkpoint_stages`` again in the backward pass instead of keeping everything."""
+        if self.config.checkpoint_stages and self.training:
+            return checkpoint(decode, *arguments, classes=classes, use_reentrant=False)
+        return decode(*arguments, classes=classes)
+
+    @property
+    def has_fine_masks(self) -> bool:
+        """Whether masks are finer than the mask grid."""
+        return self.pyramid is not None and self.config.mask_size != self.patch_size
 
     def masks(self, state: RefinementState) -> Tensor:
-        """Mask logits ``(B, K, D, H, W)``: the stage's, interpolated."""
-        return upsample(state.logits, self.patch_size)
+        """Mask logits ``(B, K, D, H, W)``: the stage's, interpolated where the network has no finer ones."""
+        return upsample(state.logits, self.patch_size) if state.fine is None else state.fine
 
     def resume(self, masks: Tensor, clicks: Points | None = None) -> RefinementState:
         """The state to continue from full-resolution mask logits ``(B, K, D, H, W)`` and all clicks so far."""
         logits = upsample(masks, self.config.mask_size)
-        return RefinementState(logits, None if clicks is None else self._written(clicks, masks.dtype))
+        written = None if clicks is None else self._written(clicks, masks.dtype)
+        return RefinementState(logits, written, masks if self.has_fine_masks else None)
 
     def _written(self, clicks: Points, dtype: torch.dtype) -> Tensor | None:
         """Clicks on the mask grid, ``(B, K, 4d, 4h, 4w)``; None for networks that are told of clicks by tokens only."""

@@ -1,0 +1,68 @@
+"""A pyramid of cheap convolutional features from single voxels to the tokens of a ViT."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log2
+
+from torch import Tensor, nn
+
+from msam_nn.networks.layers.basic import Triple
+
+
+def pyramid_strides(token_size: Triple) -> list[Triple]:
+    """Voxels per cell and axis of each level, finest first: single voxels, then axes halve until all are tokens.
+
+    Axes with smaller tokens start to halve later, so that the deepest levels are tokens, halves and quarters of tokens
+    on every axis.
+
+    >>> pyramid_strides((4, 8, 8))
+    [(1, 1, 1), (1, 2, 2), (2, 4, 4), (4, 8, 8)]
+    """
+    depth = int(log2(max(token_size)))
+    return [tuple(max(1, t >> (depth - level)) for t in token_size) for level in range(depth + 1)]
+
+
+def pyramid_widths(widths: Sequence[int], token_size: Triple) -> list[int]:
+    """Channels of every level; the last width counts for all deeper levels, and none means no pyramid."""
+    return [widths[min(level, len(widths) - 1)] for level in range(len(pyramid_strides(token_size)))] if widths else []
+
+
+class ConvBlock(nn.Sequential):
+    """Two 3x3x3 convolutions with instance norm, the first one with a stride."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
+        def layers(channels: int, stride: Triple) -> list[nn.Module]:
+            conv = nn.Conv3d(channels, out_channels, 3, stride, 1, bias=False)
+            return [conv, nn.InstanceNorm3d(out_channels, affine=True), nn.LeakyReLU(inplace=True)]
+
+        super().__init__(*layers(in_channels, stride), *layers(out_channels, (1, 1, 1)))
+
+
+class ConvPyramid(nn.Module):
+    """Image ``(B, C, D, H, W)`` to features of every level of :func:`pyramid_strides`, finest first.
+
+    Arguments:
+        widths: channels of each level; the last one counts for all deeper levels.
+
+    Attributes:
+        widths: channels of every level.
+    """
+
+    def __init__(self, in_channels: int, widths: Sequence[int], token_size: Triple) -> None:
+        super().__init__()
+        strides = pyramid_strides(token_size)
+        self.widths = pyramid_widths(widths, token_size)
+        steps = [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairwise(strides)]
+        self.levels = nn.ModuleList(
+            ConvBlock(i, o, step)
+            for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, [(1, 1, 1), *steps], strict=True)
+        )
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = []
+        for level in self.levels:
+            image = level(image)
+            features.append(image)
+        return features
