@@ -79,7 +79,7 @@ def test_tiny_objects_get_finer_tokens_at_the_cost_of_context():
 
 
 def test_stages_are_recomputed_where_that_makes_the_patch_larger():
-    few, many = design((155, 240, 240), memory_gb=2), design((155, 240, 240), memory_gb=2, num_classes=8)
+    few, many = design((96, 96, 96), memory_gb=8), design((96, 96, 96), memory_gb=8, num_classes=8)
     assert not few.checkpoint_stages and many.checkpoint_stages
     assert "computed again" in " ".join(many.notes)
 

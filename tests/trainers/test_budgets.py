@@ -40,7 +40,8 @@ def test_learning_rate_follows_the_time_spent(trainer, clock):
         trainer.on_train_epoch_start()
         trainer.current_epoch += 1
         rates.append(trainer.optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([8e-4, 8e-4, 8e-5, 8e-6, 8e-6])
+    spent = (0, 1 / 2, 2 / 3, 11 / 12, 0.9999)
+    assert rates == pytest.approx([8e-4 * (1 - share) ** 0.9 for share in spent])
 
 
 def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monkeypatch):
@@ -53,7 +54,7 @@ def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monk
         steps.append(batch)
         clock.now += 1.0
         counts = {name: np.ones(2) for name in ("tp_hard", "fp_hard", "fn_hard")}
-        return {"loss": np.zeros(()), **counts}
+        return {"loss": np.zeros(()), "click_counts": np.ones((3, 2), int), **counts}
 
     monkeypatch.setattr(MSAMTrainer, "train_step", step)
     monkeypatch.setattr(MSAMTrainer, "validation_step", step)

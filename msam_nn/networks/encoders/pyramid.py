@@ -45,12 +45,13 @@ class ConvPyramid(nn.Module):
 
     Arguments:
         widths: channels of each level; the last one counts for all deeper levels.
+        embed_dim: width of the tokens that :attr:`embed` makes of the deepest level.
 
     Attributes:
         widths: channels of every level.
     """
 
-    def __init__(self, in_channels: int, widths: Sequence[int], token_size: Triple) -> None:
+    def __init__(self, in_channels: int, widths: Sequence[int], token_size: Triple, embed_dim: int) -> None:
         super().__init__()
         strides = pyramid_strides(token_size)
         self.widths = pyramid_widths(widths, token_size)
@@ -59,6 +60,8 @@ class ConvPyramid(nn.Module):
             ConvBlock(i, o, step)
             for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, [(1, 1, 1), *steps], strict=True)
         )
+
+        self.embed = nn.Conv3d(self.widths[-1], embed_dim, 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features = []

@@ -50,7 +50,6 @@ class ImageEncoder(nn.Module):
         window_size: tokens per axis of windowed attention; 0 makes every block global.
         global_blocks: indices of the blocks that attend globally when ``window_size`` is set.
         output_dim: ``T``.
-        pyramid_width: channels of pyramid features that are added to the tokens; 0 for none.
     """
 
     def __init__(
@@ -68,11 +67,9 @@ class ImageEncoder(nn.Module):
         output_dim: int,
         relative_position: str,
         lora_rank: int,
-        pyramid_width: int = 0,
     ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(in_channels, embed_dim, token_size)
-        self.pyramid_embed = nn.Conv3d(pyramid_width, embed_dim, 1) if pyramid_width else None
         self.pos_embed = nn.Parameter(torch.empty(1, *grid_size, embed_dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.blocks = nn.ModuleList(
@@ -93,14 +90,14 @@ class ImageEncoder(nn.Module):
             LayerNorm3d(output_dim),
         )
 
-    def forward(self, image: Tensor, pyramid: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, more: Tensor | None = None) -> Tensor:
         """
         Arguments:
-            pyramid: features ``(B, P, d, h, w)`` of the token grid, of an encoder with ``pyramid_width``.
+            more: ``(B, E, d, h, w)``, added to the embedded patches.
         """
         x = self.patch_embed(image) + self.pos_embed
-        if self.pyramid_embed is not None:
-            x = x + self.pyramid_embed(pyramid).movedim(1, -1)
+        if more is not None:
+            x = x + more.movedim(1, -1)
         for block in self.blocks:
             x = block(x)
         return self.neck(x.movedim(-1, 1))

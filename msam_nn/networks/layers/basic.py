@@ -52,5 +52,5 @@ def convolve_channels_last(conv: nn.Conv3d, x: Tensor) -> Tensor:
 
 
 def upsample(masks: Tensor, size: tuple[int, int, int] | torch.Size) -> Tensor:
-    """Trilinear interpolation of ``(B, K, d, h, w)`` logits to ``size`` voxels, corners not aligned."""
+    """Trilinear interpolation, up or down, of ``(B, K, d, h, w)`` logits to ``size`` voxels, corners not aligned."""
     return F.interpolate(masks, size=tuple(size), mode="trilinear", align_corners=False)

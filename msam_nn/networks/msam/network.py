@@ -73,7 +73,7 @@ class MSAM(PromptableNetwork):
         dim = config.decoder_dim
         self.pyramid = None
         if config.pyramid:
-            self.pyramid = ConvPyramid(config.in_channels, config.pyramid, config.token_size)
+            self.pyramid = ConvPyramid(config.in_channels, config.pyramid, config.token_size, config.embed_dim)
         self.image_encoder = ImageEncoder(
             in_channels=config.in_channels,
             token_size=config.token_size,
@@ -87,7 +87,6 @@ class MSAM(PromptableNetwork):
             output_dim=dim,
             relative_position=config.relative_position,
             lora_rank=config.lora_rank,
-            pyramid_width=self.pyramid.widths[-1] if self.pyramid else 0,
         )
         self.prompt_encoder = PromptEncoder(
             dim=dim,
@@ -115,10 +114,10 @@ class MSAM(PromptableNetwork):
         self.class_embedding = nn.Parameter(torch.zeros(config.num_classes, config.decoder_dim))
         if not config.trains_encoder:
             for name, parameter in self.image_encoder.named_parameters():
-                parameter.requires_grad_(is_lora_parameter(name) or name.startswith("pyramid_embed."))
+                parameter.requires_grad_(is_lora_parameter(name))
             if self.pyramid is not None:
-                nn.init.zeros_(self.image_encoder.pyramid_embed.weight)
-                nn.init.zeros_(self.image_encoder.pyramid_embed.bias)
+                nn.init.zeros_(self.pyramid.embed.weight)
+                nn.init.zeros_(self.pyramid.embed.bias)
 
     def encode(self, image: Tensor) -> ImageFeatures:
         """Encode ``(B, C, D, H, W)``; costs as much as several stages, so keep the result.
@@ -132,7 +131,7 @@ class MSAM(PromptableNetwork):
                 f"its positional embedding belongs to that patch size."
             )
         levels = None if self.pyramid is None else self.pyramid(image)
-        embedding = self.image_encoder(image, None if levels is None else levels[-1])
+        embedding = self.image_encoder(image, None if levels is None else self.pyramid.embed(levels[-1]))
         position = self.prompt_encoder.dense_position().to(embedding.dtype)
         half = None
         if self.mask_enhanced_adapter is not None:
@@ -200,8 +199,8 @@ class MSAM(PromptableNetwork):
         masks = masks.unflatten(0, (b, k)) + self.config.mask_prior
         if detail is None:
             return masks, None
-        fine = upsample(masks, self.patch_size) + detail.unflatten(0, (b, k))
-        return upsample(fine, self.config.mask_size), fine
+        detail = detail.unflatten(0, (b, k))
+        return masks + upsample(detail, self.config.mask_size), upsample(masks, self.patch_size) + detail
 
     def _fuse(
         self,

@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import BUILDER, MSAMConfig
-from msam_nn.preprocessing.architecture import design_architecture, fit_tokens
+from msam_nn.preprocessing.architecture import TOKEN_EDGES, design_architecture, fit_tokens
 
 
 def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Mapping[str, Any] | None = None) -> None:
@@ -61,11 +61,13 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Ma
 
 
 def _fit_to_patch(inherited: dict, patch_size: list[int], spacing: list[float]) -> dict:
-    """The inherited network on another patch: with its tokens if they divide the patch, otherwise with others."""
+    """The inherited network on another patch: with its tokens if they divide the patch, otherwise with others, and with
+    its pyramid if the tokens allow one."""
     tokens = inherited.get("token_size", MSAMConfig.token_size)
     if any(p % t for p, t in zip(patch_size, tokens, strict=True)):
         tokens = fit_tokens(patch_size, spacing)
-    return {**inherited, "patch_size": list(patch_size), "token_size": list(tokens)}
+    pyramid = inherited.get("pyramid", []) if all(edge in TOKEN_EDGES for edge in tokens) else []
+    return {**inherited, "patch_size": list(patch_size), "token_size": list(tokens), "pyramid": pyramid}
 
 
 def network_config(

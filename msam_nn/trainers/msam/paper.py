@@ -7,6 +7,7 @@ from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 from msam_nn.trainers.msam.trainer import MSAMTrainer
+from msam_nn.trainers.optimisation import StepLRScheduler
 
 
 class MSAMPaperTrainer(MSAMTrainer):
@@ -18,6 +19,7 @@ class MSAMPaperTrainer(MSAMTrainer):
 
     p_automatic = 0.0
     p_clicks_from_nothing = 1.0
+    schedule = StepLRScheduler
 
     def initialize(self) -> None:
         self.num_epochs = 200

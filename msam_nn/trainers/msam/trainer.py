@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -17,12 +19,13 @@ from msam_nn.errors import UserError
 from msam_nn.folders import new_file
 from msam_nn.networks import MSAM
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
-from msam_nn.prompts import SimulatedClicks
+from msam_nn.prompts import SimulatedClicks, foreground
+from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
-from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
+from msam_nn.trainers.optimisation import parameter_groups
 from msam_nn.trainers.progress import ProgressMixin
-from msam_nn.trainers.targets import split_targets
+from msam_nn.trainers.targets import Targets, split_targets
 
 
 class MSAMTrainer(ProgressMixin, nnUNetTrainer):
@@ -46,6 +49,8 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
     sample_components = True
     """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
     initial_learning_rate = 8e-4
+    schedule: type[PolyLRScheduler] = PolyLRScheduler
+    """nnU-Net's; the paper's is a step schedule."""
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 
@@ -68,6 +73,7 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         if planned is not None:
             self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
         self.click_generator = torch.Generator(device=self.device)
+        self.logger.local_logger = ClickLogger()
 
     @staticmethod
     def build_network_architecture(
@@ -133,7 +139,7 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
     def configure_optimizers(self):
         groups = parameter_groups(self.network, self.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
-        return optimizer, StepLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        return optimizer, self.schedule(optimizer, self.initial_lr, self.num_epochs)
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """M-SAM is supervised at every refinement stage, not at every resolution."""
@@ -194,29 +200,62 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
 
     def train_step(self, batch: dict) -> dict:
         self.insist_on_declared_labels(batch["target"])
-        data = batch["data"].to(self.device, non_blocking=True)
-        target = batch["target"].to(self.device, non_blocking=True)
-        classes = self.draw_classes()
-        targets = split_targets(
-            target,
-            num_classes=self.msam.config.num_classes,
-            has_regions=self.label_manager.has_regions,
-            ignore_label=self.label_manager.ignore_label,
-            classes=classes,
-        )
-        clicks = SimulatedClicks(
-            targets.masks,
-            first_click=self.draw_first_click(len(data)),
-            valid=targets.valid,
-            exclusive=not self.label_manager.has_regions,
-            generator=self.click_generator,
-        )
+        data, targets, classes = self._on_device(batch, self.draw_classes())
+        clicks = self._clicks(targets, self.draw_first_click(len(data)))
         self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context():
+        with self._autocast():
             stages = self.network(data, clicks, self.n_stages, classes)
             loss = sum(self.loss(logits, targets.loss) for logits in stages) / len(stages)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
+
+    def validation_step(self, batch: dict) -> dict:
+        """nnU-Net's counts for the automatic prediction, and ``(3, K)`` true positives, false positives and false
+        negatives after the last click of a sequence that corrects it."""
+        data, targets, _ = self._on_device(batch, None)
+        corrects = torch.full((len(data),), 0 if self.p_automatic == 0 else self.msam.n_auto_stages, device=self.device)
+        with self._autocast():
+            logits = self.network(data, self._clicks(targets, corrects), self.n_stages)[-1]
+        masks = logits[:, 1:] if self.msam.background else logits
+        found = foreground(masks, exclusive=not self.label_manager.has_regions)
+        valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
+        true = targets.masks
+        counts = [((a & b) & valid).sum((0, 2, 3, 4)) for a, b in ((found, true), (found, ~true), (~found, true))]
+        return {**super().validation_step(batch), "click_counts": torch.stack(counts).cpu().numpy()}
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        counts = torch.as_tensor(sum(output.pop("click_counts") for output in val_outputs), device=self.device)
+        if self.is_ddp:
+            dist.all_reduce(counts)
+        hit, wrong, missed = counts.double().cpu()
+        dice = (2 * hit / (2 * hit + wrong + missed)).nanmean().item()
+        self.logger.log(CLICK_DICE, dice, self.current_epoch)
+        super().on_validation_epoch_end(val_outputs)
+        automatic = self.logger.get_value("mean_fg_dice", step=-1)
+        self.print_to_log_file(f"Mean pseudo dice: automatic {automatic:.4f}, after the last click {dice:.4f}")
+
+    def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
+        """Image, targets of ``classes`` (None for all), and these classes."""
+        targets = split_targets(
+            batch["target"].to(self.device, non_blocking=True),
+            num_classes=self.msam.num_classes,
+            has_regions=self.label_manager.has_regions,
+            ignore_label=self.label_manager.ignore_label,
+            classes=classes,
+        )
+        return batch["data"].to(self.device, non_blocking=True), targets, classes
+
+    def _clicks(self, targets: Targets, first_click: Tensor) -> SimulatedClicks:
+        return SimulatedClicks(
+            targets.masks,
+            first_click=first_click,
+            valid=targets.valid,
+            exclusive=not self.label_manager.has_regions,
+            generator=self.click_generator,
+        )
+
+    def _autocast(self):
+        return autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context()
 
     def _update(self, loss: Tensor) -> None:
         """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""

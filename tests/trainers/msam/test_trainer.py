@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.errors import UserError
+from msam_nn.trainers.click_log import CLICK_DICE
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
@@ -84,7 +86,44 @@ def test_online_validation_counts_automatic_predictions(make_trainer):
     trainer.network.eval()
     with torch.no_grad():
         result = trainer.validation_step(batch_of(label_batch()))
-    assert result["tp_hard"].shape == (2,)
+    assert result["tp_hard"].shape == (2,) and result["click_counts"].shape == (3, 2)
+
+
+def test_online_validation_tells_dice_after_clicks(make_trainer, results):
+    """Counts of two batches by hand: class 1 has Dice 2*3/(6+1+1), class 2 is nowhere and does not count."""
+    trainer = make_trainer()
+    trainer.logger.log("train_losses", 0.5, 0)
+    trainer.logger.log("epoch_start_timestamps", 0.0, 0)
+    output = {"loss": 0.1, **{f"{name}_hard": np.ones(2) for name in ("tp", "fp", "fn")}}
+    counts = [np.array([[1, 0], [1, 0], [0, 0]]), np.array([[2, 0], [0, 0], [1, 0]])]
+    trainer.on_validation_epoch_end([{**output, "click_counts": c} for c in counts])
+    assert trainer.logger.get_value(CLICK_DICE, step=None) == [pytest.approx(0.75)]
+    trainer.logger.log("epoch_end_timestamps", 2.0, 0)
+    trainer.logger.plot_progress_png(str(results))
+    assert (results / "progress.png").stat().st_size > 10_000
+
+
+def test_a_perfect_network_has_perfect_counts_after_clicks(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    target = label_batch()
+    logits = 9.0 * torch.nn.functional.one_hot(target[:, 0].long(), 3).movedim(-1, 1)
+    monkeypatch.setattr(trainer, "network", Answers(trainer.network, logits))
+    hit, wrong, missed = trainer.validation_step(batch_of(target))["click_counts"]
+    assert hit.tolist() == [int((target == 1).sum()), int((target == 2).sum())]
+    assert not wrong.any() and not missed.any()
+
+
+class Answers:
+    """Gives the same logits whatever it is asked."""
+
+    def __init__(self, network, logits):
+        self.network, self.logits = network, logits
+
+    def __call__(self, data, prompt_source=None, n_stages=None):
+        return self.logits if prompt_source is None else [self.logits] * n_stages
+
+    def __getattr__(self, name):
+        return getattr(self.network, name)
 
 
 def test_ignored_voxels_do_not_count(make_trainer, phantom_plans):
