@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.preprocessing.architecture import MODEL_SIZES
+from msam_nn.preprocessing.architecture import MODEL_SIZES, PYRAMID
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
@@ -72,8 +72,13 @@ def measure(trainer: MSAMTrainer) -> tuple[int, int]:
         (config(patch=(48, 48, 48), tokens=(16, 16, 16), classes=8), 2),
         (config("small", classes=4), 4),
         (config(classes=2, adapter=False, n_auto_stages=1), 2),
+        (config(pyramid=PYRAMID), 2),
+        (config(tokens=(4, 4, 4), patch=(24, 24, 24), classes=2, pyramid=PYRAMID), 2),
+        (config(patch=(12, 64, 64), tokens=(4, 16, 16), classes=3, pyramid=PYRAMID), 2),
+        (config("small", patch=(48, 48, 48), tokens=(16, 16, 16), classes=2, n_auto_stages=1, pyramid=PYRAMID), 2),
     ],
-    ids=["tiny", "fine tokens", "anisotropic regions", "eight classes", "small", "without adapter"],
+    ids=["tiny", "fine tokens", "anisotropic regions", "eight classes", "small", "without adapter",
+         "pyramid", "pyramid to fine tokens", "pyramid on anisotropic data", "pyramid to coarse tokens"],  # fmt: skip
 )
 def test_formula_is_within_20_percent_of_a_training_step(make_trainer, network, batch_size):
     weights, rest = measure(make_trainer(network, batch_size))
@@ -98,6 +103,7 @@ def test_checkpointed_stages_keep_one_stage_of_six(make_trainer):
         config("small", (12, 64, 48), (4, 16, 8), 5),
         config(adapter=False),
         config("base", (64, 64, 64), (16, 16, 16), 3),
+        config("small", (12, 64, 48), (4, 16, 8), 5, pyramid=PYRAMID),
     ],
 )
 def test_parameters_are_counted_exactly(network):

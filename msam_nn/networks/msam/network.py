@@ -200,7 +200,11 @@ class MSAM(PromptableNetwork):
         if detail is None:
             return masks, None
         detail = detail.unflatten(0, (b, k))
-        return masks + upsample(detail, self.config.mask_size), upsample(masks, self.patch_size) + detail
+        fine = upsample(masks, self.patch_size) + detail
+        if self.config.trains_encoder:
+            return upsample(fine, self.config.mask_size), fine
+        # Where details are zero, the released network goes on from exactly its own mask.
+        return masks + upsample(detail, self.config.mask_size), fine
 
     def _fuse(
         self,
