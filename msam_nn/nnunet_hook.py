@@ -13,11 +13,11 @@ LOOKUP_FUNCTION = "recursive_find_python_class"
 
 
 class LookupFinder:
-    """Meta path finder that leaves nnU-Net's look-up module to the other finders and extends it once it has run."""
+    """Meta path finder that leaves three modules of nnU-Net's to the other finders and extends each once it has run."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name != LOOKUP_MODULE:
+        if name not in EXTENSIONS:
             return None
         specs = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not LookupFinder)
         spec = next(filter(None, specs), None)
@@ -27,7 +27,7 @@ class LookupFinder:
 
         def execute_and_extend(module):
             execute(module)
-            extend(module)
+            EXTENSIONS[name](module)
 
         spec.loader.exec_module = execute_and_extend
         return spec
@@ -41,8 +41,9 @@ def activate() -> None:
     if os.environ.get(DISABLE_VARIABLE, "0") not in ("", "0") or is_active():
         return
     sys.meta_path.insert(0, LookupFinder)
-    if LOOKUP_MODULE in sys.modules:
-        extend(sys.modules[LOOKUP_MODULE])
+    for name in EXTENSIONS:
+        if name in sys.modules:
+            EXTENSIONS[name](sys.modules[name])
 
 
 def is_active() -> bool:
@@ -59,3 +60,22 @@ def extend(module) -> None:
     for holder in list(sys.modules.values()):
         if original is not None and getattr(holder, "__dict__", {}).get(LOOKUP_FUNCTION) is original:
             setattr(holder, LOOKUP_FUNCTION, replacement)
+
+
+def _guard(function: str):
+    """One of :mod:`msam_nn.nnunet_guards`, imported when it is needed."""
+
+    def guard(module):
+        from msam_nn import nnunet_guards
+
+        getattr(nnunet_guards, function)(module)
+
+    return guard
+
+
+EXTENSIONS = {
+    LOOKUP_MODULE: extend,
+    "nnunetv2.run.run_training": _guard("guard_training"),
+    "nnunetv2.inference.predict_from_raw_data": _guard("guard_prediction"),
+}
+"""What is done to a module of nnU-Net's when it has been imported."""

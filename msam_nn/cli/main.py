@@ -42,7 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``msam`` and return its exit status: 2 with one sentence for a :class:`UserError`.
+    """Run ``msam`` and return its exit status: 2 with one sentence for a :class:`UserError` or what the system refuses,
+    130 when interrupted.
 
     Characters that the terminal's encoding lacks are printed as ``?``.
     """
@@ -55,3 +56,10 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"msam {args.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        print(f"msam {args.command}: {about}{error.strerror or error}: check that place, or name another.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"msam {args.command}: interrupted; nothing unfinished was left behind.", file=sys.stderr)
+        return 130

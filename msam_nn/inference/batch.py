@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from msam_nn.errors import UserError
 from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.inference.placement import class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
@@ -115,6 +116,7 @@ class PromptedBatch:
 
     def _preprocess(self, case: str, files: list[Path]) -> tuple[Tensor, dict]:
         predictor = self.predictor
+        insist_on_sound_images(files, len(predictor.dataset_json["channel_names"]))
         preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
         previous = None
         if self.previous_stage is not None:

@@ -1,10 +1,15 @@
-"""What a training tells while it runs: CPU time spent, and time left."""
+"""What a training tells while it runs, CPU time spent and time left, and when it is interrupted."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from time import monotonic
 
 import psutil
+
+from msam_nn.errors import UserError
+from msam_nn.trainers.sole_training import sole_training
 
 RECENT_EPOCHS = 10
 
@@ -22,7 +27,10 @@ def cpu_seconds() -> float:
 
 
 class ProgressMixin:
-    """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch."""
+    """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch.
+
+    A training has its folder to itself, and Ctrl-C ends it with one sentence.
+    """
 
     wall_began: float | None = None
     cpu_began: float | None = None
@@ -43,6 +51,16 @@ class ProgressMixin:
         starts, ends = (self.logger.get_value(f"epoch_{event}_timestamps", step=None) for event in ("start", "end"))
         recent = [end - start for start, end in zip(starts, ends, strict=False)][-RECENT_EPOCHS:]
         return sum(recent) / len(recent) * (self.num_epochs - self.current_epoch) / 60 if recent else float("nan")
+
+    def run_training(self) -> None:
+        folder = Path(self.output_folder)
+        try:
+            with sole_training(folder) if self.local_rank == 0 else nullcontext():
+                super().run_training()
+        except KeyboardInterrupt:
+            kept = any((folder / f"checkpoint_{which}.pth").is_file() for which in ("latest", "best"))
+            how = "continue it with --c" if kept else "there is no checkpoint yet, so start it again"
+            raise UserError(f"The training in {folder} was interrupted in epoch {self.current_epoch}: {how}.") from None
 
     def on_train_epoch_start(self) -> None:
         if self.wall_began is None:

@@ -4,6 +4,7 @@ from time import monotonic, process_time
 
 import pytest
 
+from msam_nn.errors import UserError
 from msam_nn.trainers import progress
 from msam_nn.trainers.progress import ProgressMixin, cpu_seconds
 
@@ -13,7 +14,7 @@ BUSY = "import sys, time\nwhile time.process_time() < 0.4: pass\nprint(flush=Tru
 class Log:
     """Stands for nnU-Net's trainer."""
 
-    num_epochs, current_epoch = 10, 0
+    num_epochs, current_epoch, local_rank = 10, 0, 0
 
     def __init__(self):
         self.lines, self.stamps = [], {"epoch_start_timestamps": [], "epoch_end_timestamps": []}
@@ -71,6 +72,21 @@ def test_every_epoch_says_cpu_time_and_time_left(monkeypatch):
     assert trainer.lines == ["CPU time: 1.50 minutes in this session; about 3.0 hours left",
                              "CPU time: 1.50 minutes in this session"]  # fmt: skip
     assert 0 <= trainer.minutes_spent < 1 and monotonic() >= trainer.wall_began
+
+
+@pytest.mark.parametrize(("checkpoint", "advice"), [(None, "start it again"), ("checkpoint_best.pth", "--c")])
+def test_an_interrupted_training_ends_with_a_sentence(tmp_path, monkeypatch, checkpoint, advice):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Log, "run_training", interrupt, raising=False)
+    trainer = Trainer()
+    trainer.output_folder, trainer.current_epoch = str(tmp_path), 3
+    if checkpoint:
+        (tmp_path / checkpoint).touch()
+    with pytest.raises(UserError, match=f"interrupted in epoch 3: .*{advice}"):
+        trainer.run_training()
+    assert {f.name for f in tmp_path.iterdir()} == ({checkpoint} if checkpoint else set())
 
 
 @pytest.mark.parametrize(("minutes", "words"), [(0.5, "30 seconds"), (45.4, "45 minutes"), (150, "2.5 hours")])

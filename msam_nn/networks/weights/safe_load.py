@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,13 @@ def load_plain(path: str | Path) -> Any:
     try:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # PyTorch's own message advises to load the file with code execution allowed, and is not passed on.
+        unknown = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it refers to {unknown[1]}" if unknown else "it is damaged, or of another kind"
         raise CheckpointError(
-            f"{path} is not a PyTorch file of tensors and plain values alone, so it is not opened: {reason}"
+            f"{path} is not a PyTorch file of tensors and plain values alone ({reason}), so it is not opened: get the "
+            f"weights from a source you trust, or have them saved as a plain state dict."
         ) from error

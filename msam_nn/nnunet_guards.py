@@ -1,0 +1,112 @@
+"""Answers in one sentence where nnU-Net's commands would fail with a traceback before a trainer of ours is asked.
+
+Both checks concern our trainers only, run before nnU-Net's own code and change nothing about it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import wraps
+from pathlib import Path
+from zipfile import is_zipfile
+
+from msam_nn.errors import UserError
+from msam_nn.registry import TRAINERS
+from msam_nn.trainer_names import parse
+
+
+def is_ours(trainer: str) -> bool:
+    """Whether a trainer of that name comes from this package."""
+    return trainer in TRAINERS or parse(trainer) is not None
+
+
+def guard_training(module) -> None:
+    """Check folders, data set and plans before ``nnUNetv2_train`` reads them."""
+    original = module.get_trainer_from_args
+
+    @wraps(original)
+    def get_trainer_from_args(
+        dataset, configuration, fold, trainer_name="nnUNetTrainer", plans="nnUNetPlans", *args, **kwargs
+    ):
+        if is_ours(trainer_name):
+            insist_on_plans(str(dataset), plans)
+        return original(dataset, configuration, fold, trainer_name, plans, *args, **kwargs)
+
+    module.get_trainer_from_args = get_trainer_from_args
+
+
+def guard_prediction(module) -> None:
+    """Check the model's folder before ``nnUNetv2_predict`` reads it."""
+    predictor = module.nnUNetPredictor
+    original = predictor.initialize_from_trained_model_folder
+
+    @wraps(original)
+    def initialize_from_trained_model_folder(
+        self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
+    ):
+        folder = Path(model_training_output_dir)
+        if is_ours(folder.name.split("__")[0]):
+            insist_on_model(folder, use_folds, checkpoint_name)
+        return original(self, model_training_output_dir, use_folds, checkpoint_name)
+
+    predictor.initialize_from_trained_model_folder = initialize_from_trained_model_folder
+
+
+def insist_on_plans(dataset: str, plans: str) -> None:
+    """Raises:
+    UserError: if nnU-Net's folders are not set, or the data set or its plans are not there.
+    """
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        if not os.environ.get(variable):
+            raise UserError(f"{variable} is not set: export {variable}=/your/folder (msam doctor shows all three).")
+    if not dataset.startswith("Dataset"):
+        if not dataset.isdigit():
+            raise UserError(f"{dataset} is no data set: give its number or its name, DatasetXXX_Name.")
+        try:
+            dataset = maybe_convert_to_dataset_name(int(dataset))
+        except RuntimeError as error:
+            raise UserError(
+                f"There is no data set {dataset} in nnU-Net's folders, or more than one: {str(error).splitlines()[0]}"
+            ) from error
+    folder = Path(os.environ["nnUNet_preprocessed"], dataset)
+    file = folder / f"{plans}.json"
+    if not file.is_file():
+        others = sorted(f.stem for f in folder.glob("*lans*.json"))
+        there = f"there are {', '.join(others)}" if others else "it has not been planned"
+        raise UserError(
+            f"{dataset} has no plans {plans} ({file} is missing; {there}): run nnUNetv2_plan_and_preprocess with the "
+            f"planner that writes them (-pl MSAMPlanner for MSAMPlans), or correct -p."
+        )
+
+
+def insist_on_model(folder: Path, folds: Sequence | str | None, checkpoint: str) -> None:
+    """Raises:
+    UserError: if the folder is no trained model, or a fold has no such checkpoint.
+    """
+    if not folder.is_dir():
+        siblings = sorted(f.name for f in folder.parent.glob("*__*__*")) if folder.parent.is_dir() else []
+        there = f"trained are {', '.join(siblings)}" if siblings else "nothing is trained there"
+        raise UserError(f"There is no model {folder}: {there}. Check -d, -tr, -p and -c.")
+    if missing := [name for name in ("dataset.json", "plans.json") if not (folder / name).is_file()]:
+        raise UserError(f"{folder} is no trained model: it has no {' and no '.join(missing)}.")
+    for name in ("dataset.json", "plans.json"):
+        try:
+            json.loads((folder / name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{folder / name} is no JSON ({error}): restore it, or train again.") from error
+    for fold in [folds] if isinstance(folds, str) else folds or []:
+        if not (folder / f"fold_{fold}" / checkpoint).is_file():
+            there = sorted(f.parent.name[5:] for f in folder.glob(f"fold_*/{checkpoint}"))
+            which = f"only of fold {', '.join(there)}" if there else "of no fold"
+            raise UserError(
+                f"{folder} has no {checkpoint} of fold {fold}, {which}: choose folds with -f, another checkpoint with "
+                f"-chk, or train it."
+            )
+        if not is_zipfile(folder / f"fold_{fold}" / checkpoint):
+            raise UserError(
+                f"{folder / f'fold_{fold}' / checkpoint} is damaged: copy it again, or use -chk checkpoint_best.pth."
+            )
