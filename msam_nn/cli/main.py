@@ -58,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
-        print(f"msam {args.command}: {about}{error.strerror or error}: check that place, or name another.", file=sys.stderr)
+        what = f"{about}{error.strerror or error}: check that place, or name another."
+        print(f"msam {args.command}: {what}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"msam {args.command}: interrupted; nothing unfinished was left behind.", file=sys.stderr)
