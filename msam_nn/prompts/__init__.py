@@ -1,6 +1,8 @@
 """Where prompts come from: nobody, a simulated user, a recorded one."""
 
+from msam_nn.prompts.corrections import honour_points
 from msam_nn.prompts.simulation import (
+    central_error_clicks,
     centre_of_largest_error,
     click_of_largest_error,
     sample_error_clicks,
@@ -12,9 +14,11 @@ __all__ = [
     "NoPrompts",
     "RecordedPrompts",
     "SimulatedClicks",
+    "central_error_clicks",
     "centre_of_largest_error",
     "click_of_largest_error",
     "foreground",
+    "honour_points",
     "sample_error_clicks",
     "uniform_click",
 ]

@@ -1,7 +1,7 @@
 """A simulated user clicks where the mask is wrong.
 
-Training draws clicks uniformly from the error region, on the device, without waiting for it and without shapes that
-depend on data. Evaluation clicks the centre of the largest error, on the host.
+Training clicks on the device, without waiting for it and without shapes that depend on data: uniformly in the error
+region, or near the centre of a large error. Evaluation clicks the centre of the largest error exactly, on the host.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
 from msam_nn.networks.promptable import PADDING, Points
+
+CENTRE_RADII = (1, 2, 4)
+"""Radii in voxels of the box filters, one after the other, that tell the middle of an error from its border."""
 
 
 def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generator | None = None) -> Points:
@@ -41,6 +45,30 @@ def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generato
     labels = torch.where(total > 0, positive.long(), PADDING)
     points = torch.stack([z, yx // w, yx % w], dim=-1)
     return Points(points.reshape(b, k, 1, 3), labels.reshape(b, k, 1))
+
+
+def central_error_clicks(error: Tensor, target: Tensor) -> Points:
+    """One click per sample and class, deep inside a large error: :func:`click_of_largest_error` approximately.
+
+    Box filters of growing size run over the error, missed voxels counting 1 and wrongly included ones -1; the voxel
+    whose neighbourhoods hold most error of its own kind is clicked. Beyond the patch everything counts as correct.
+
+    Arguments, returns: like :func:`sample_error_clicks`.
+    """
+    b, k, *shape = error.shape
+    signed = torch.where(target, 1.0, -1.0) * error
+    smooth, score = signed.flatten(0, 1)[:, None], torch.zeros_like(signed)
+    for radius in CENTRE_RADII:
+        for axis, extent in enumerate(shape):
+            kernel, padding = [1, 1, 1], [0, 0, 0]
+            padding[axis] = min(radius, (extent - 1) // 2)
+            kernel[axis] = 2 * padding[axis] + 1
+            smooth = F.avg_pool3d(smooth, kernel, stride=1, padding=padding)
+        score += signed * smooth.view_as(signed)
+    best = score.masked_fill(~error, -torch.inf).flatten(2).argmax(2, keepdim=True)
+    labels = torch.where(error.flatten(2).any(2, keepdim=True), target.flatten(2).gather(2, best).long(), PADDING)
+    z, rest = best // (shape[1] * shape[2]), best % (shape[1] * shape[2])
+    return Points(torch.stack([z, rest // shape[2], rest % shape[2]], dim=-1), labels)
 
 
 def count_per_row(mask: Tensor) -> Tensor:

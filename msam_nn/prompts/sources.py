@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from msam_nn.networks.promptable import PADDING, Points
-from msam_nn.prompts.simulation import sample_error_clicks
+from msam_nn.prompts.corrections import honour_points
+from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
 
 
 def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
@@ -42,7 +43,9 @@ class RecordedPrompts:
 
 
 class SimulatedClicks:
-    """Clicks drawn uniformly from the error region, one per sample, class and stage.
+    """Clicks on errors, one per sample, class and stage: drawn uniformly, or in the centre of a large error.
+
+    One source simulates one session: with ``reach`` it remembers its clicks.
 
     Arguments:
         target: true masks ``(B, K, D, H, W)``, bool.
@@ -50,6 +53,9 @@ class SimulatedClicks:
             corrects the automatic mask, the number of stages or more never clicks. None means 0.
         valid: ``(B, 1, D, H, W)`` bool, False where no click may fall (ignore label). None allows all.
         exclusive: whether classes exclude each other (softmax) or not (regions).
+        p_central: probability that a click goes to the centre of a large error, as users and the evaluation click.
+        reach: standard deviation in voxels, per axis, of the corrections by which prediction lets every click hold; the
+            simulated user then looks at corrected masks. None shows the network's own.
         generator: of the targets' device, for reproducible clicks.
     """
 
@@ -60,20 +66,44 @@ class SimulatedClicks:
         first_click: Tensor | None = None,
         valid: Tensor | None = None,
         exclusive: bool = True,
+        p_central: float = 0.0,
+        reach: Sequence[float] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         self.target = target
         self.first_click = first_click
         self.valid = valid
         self.exclusive = exclusive
+        self.p_central = p_central
+        self.reach = reach
         self.generator = generator
+        self.given: list[Points] = []
 
     def __call__(self, stage: int, masks: Tensor | None) -> Points:
-        error = self.target if masks is None else foreground(masks, exclusive=self.exclusive) ^ self.target
+        error = self.target if masks is None else self._seen(masks) ^ self.target
         if self.valid is not None:
             error = error & self.valid
-        clicks = sample_error_clicks(error, self.target, self.generator)
-        if self.first_click is None:
-            return clicks
-        due = (self.first_click <= stage)[:, None, None]
-        return Points(clicks.points, torch.where(due, clicks.labels, PADDING))
+        points, labels = self._click(error)
+        if self.first_click is not None:
+            due = (self.first_click <= stage)[:, None, None]
+            labels = torch.where(due, labels, PADDING)
+        if self.reach is not None:
+            self.given.append(Points(points, labels))
+        return Points(points, labels)
+
+    def _seen(self, masks: Tensor) -> Tensor:
+        """The bool masks that the user sees after this stage."""
+        if self.given:
+            clicks = Points(*(torch.cat(parts, dim=2) for parts in zip(*self.given, strict=True)))
+            masks = honour_points(masks.float(), clicks, sigma=self.reach, exclusive=self.exclusive)
+        return foreground(masks, exclusive=self.exclusive)
+
+    def _click(self, error: Tensor) -> Points:
+        drawn = sample_error_clicks(error, self.target, self.generator)
+        if not self.p_central:
+            return drawn
+        central = central_error_clicks(error, self.target)
+        chance = torch.rand(drawn.labels.shape, generator=self.generator, device=error.device)
+        chosen = chance < self.p_central
+        points = torch.where(chosen[..., None], central.points, drawn.points)
+        return Points(points, torch.where(chosen, central.labels, drawn.labels))

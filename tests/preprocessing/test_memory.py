@@ -77,8 +77,18 @@ def measure(trainer: MSAMTrainer) -> tuple[int, int]:
         (config(patch=(12, 64, 64), tokens=(4, 16, 16), classes=3, pyramid=PYRAMID), 2),
         (config("small", patch=(48, 48, 48), tokens=(16, 16, 16), classes=2, n_auto_stages=1, pyramid=PYRAMID), 2),
     ],
-    ids=["tiny", "fine tokens", "anisotropic regions", "eight classes", "small", "without adapter",
-         "pyramid", "pyramid to fine tokens", "pyramid on anisotropic data", "pyramid to coarse tokens"],  # fmt: skip
+    ids=[
+        "tiny",
+        "fine tokens",
+        "anisotropic regions",
+        "eight classes",
+        "small",
+        "without adapter",
+        "pyramid",
+        "pyramid to fine tokens",
+        "pyramid on anisotropic data",
+        "pyramid to coarse tokens",
+    ],  # fmt: skip
 )
 def test_formula_is_within_20_percent_of_a_training_step(make_trainer, network, batch_size):
     weights, rest = measure(make_trainer(network, batch_size))

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from msam_nn.prompts import centre_of_largest_error, click_of_largest_error, sample_error_clicks, uniform_click
+from msam_nn.prompts import (
+    central_error_clicks,
+    centre_of_largest_error,
+    click_of_largest_error,
+    sample_error_clicks,
+    uniform_click,
+)
 from msam_nn.prompts.simulation import count_per_row
 
 
@@ -112,3 +118,35 @@ def test_a_uniform_click_falls_on_an_error_and_knows_its_kind():
     assert {(voxel[:2] == (1, 2), label) for voxel, label in clicks} == {(True, 1), (False, 0)}
     assert all(target[voxel] ^ prediction[voxel] for voxel, _ in clicks)
     assert uniform_click(target, target) is None
+
+
+def cuboid(shape, *boxes):
+    mask = torch.zeros(1, 1, *shape, dtype=torch.bool)
+    for z, y, x in boxes:
+        mask[0, 0, slice(*z), slice(*y), slice(*x)] = True
+    return mask
+
+
+def test_a_central_click_lies_in_the_middle_of_the_largest_error():
+    target = cuboid((16, 16, 24), ((2, 9), (3, 10), (4, 11)), ((12, 15), (12, 15), (18, 21)))
+    points, labels = central_error_clicks(target, target)
+    assert points[0, 0, 0].tolist() == [5, 6, 7] and labels.item() == 1
+
+
+def test_a_central_click_keeps_missed_and_wrongly_included_pieces_apart():
+    """Side by side they form one error whose middle is the border between them."""
+    missed, included = ((2, 13), (2, 13), (1, 12)), ((4, 11), (4, 11), (12, 19))
+    error = cuboid((16, 16, 24), missed, included)
+    points, labels = central_error_clicks(error, cuboid((16, 16, 24), missed))
+    assert labels.item() == 1
+    assert all(abs(v - middle) <= 2 for v, middle in zip(points[0, 0, 0].tolist(), (7, 7, 6), strict=True))
+
+
+def test_a_central_click_on_single_voxels_and_on_none():
+    error = torch.zeros(3, 2, 4, 3, 5, dtype=torch.bool)
+    error[0, 0, 3, 2, 4] = error[2, 1, 0, 0, 0] = True
+    target = error.clone()
+    target[2] = False
+    points, labels = central_error_clicks(error, target)
+    assert points.shape == (3, 2, 1, 3) and labels[..., 0].tolist() == [[1, -1], [-1, -1], [-1, 0]]
+    assert points[0, 0, 0].tolist() == [3, 2, 4] and points[2, 1, 0].tolist() == [0, 0, 0]

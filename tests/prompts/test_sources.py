@@ -71,3 +71,25 @@ def test_the_ignore_label_is_never_clicked():
     valid[0, 0, 2, 0, 1] = False
     source = SimulatedClicks(target, valid=valid)
     assert {tuple(source(0, None).points.flatten().tolist()) for _ in range(20)} == {(1, 1, 1)}
+
+
+def test_central_clicks():
+    target = torch.zeros(1, 1, 9, 9, 9, dtype=torch.bool)
+    target[..., 1:8, 1:8, 1:8] = True
+    points, labels = SimulatedClicks(target, p_central=1.0)(0, None)
+    assert points[0, 0, 0].tolist() == [4, 4, 4] and labels.item() == 1
+    drawn = [SimulatedClicks(target, p_central=0.0)(0, None).points.tolist() for _ in range(5)]
+    assert any(points != [[[[4, 4, 4]]]] for points in drawn)
+
+
+def test_the_user_sees_corrected_masks():
+    """The network overlooks the click in the middle of a row; its correction covers the neighbours, not the ends."""
+    target = masks_of((0, 1, 1, 1)) > 0
+    source = SimulatedClicks(target, reach=(0.1, 0.1, 0.1))
+    assert source(0, None).labels.item() == 1
+    assert source(1, masks_of()).labels.item() == -1
+    assert SimulatedClicks(target)(1, masks_of()).labels.item() == 1
+    wide = SimulatedClicks(target, reach=(0.1, 0.1, 2.0))
+    wide(0, None)
+    points, labels = wide(1, masks_of())
+    assert labels.item() == 0 and points[0, 0, 0].tolist() in ([1, 1, 0], [1, 1, 2])

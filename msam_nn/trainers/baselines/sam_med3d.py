@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.msam.variants import FULL_FINETUNING
 
@@ -15,8 +16,7 @@ class SAMMed3DTrainer(MSAMTrainer):
     ``nnUNetv2_predict`` run, but their Dice says nothing about the method; judge it with ``msam clicks``.
     """
 
-    p_automatic = 0.0
-    p_clicks_from_nothing = 1.0
+    click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=1, p_long=0, p_central=0, corrected=False)
     architecture_changes = {"adapter": False, "click_sigma": 0.0, **FULL_FINETUNING}
 
     @property

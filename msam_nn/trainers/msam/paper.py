@@ -6,6 +6,7 @@ from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import StepLRScheduler
 
@@ -17,8 +18,7 @@ class MSAMPaperTrainer(MSAMTrainer):
     It learns no automatic prediction: use it with clicks. Patches are nnU-Net's, not 128^3 crops around the label.
     """
 
-    p_automatic = 0.0
-    p_clicks_from_nothing = 1.0
+    click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=1, p_long=0, p_central=0, corrected=False)
     schedule = StepLRScheduler
 
     def initialize(self) -> None:

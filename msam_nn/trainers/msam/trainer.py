@@ -21,6 +21,7 @@ from msam_nn.networks import MSAM
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
+from msam_nn.trainers.click_sessions import ClickRecipe, Session
 from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.optimisation import parameter_groups
@@ -31,19 +32,15 @@ from msam_nn.trainers.targets import Targets, split_targets
 class MSAMTrainer(ProgressMixin, nnUNetTrainer):
     """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
 
-    Every training sample runs ``n_auto_stages + n_click_stages`` refinement stages in one of three ways:
-
-    - automatic: no click in any stage (probability :attr:`p_automatic`);
-    - clicks from nothing: one click a stage from an empty mask, as in the paper (:attr:`p_clicks_from_nothing`);
-    - clicks that correct the automatic mask, as a user does: the rest.
+    A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
+    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which samples are clicked when).
 
     The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
     averaged over the stages. With more than :attr:`max_classes_per_step` classes each step refines a random subset of
     them; the rest count as background in that step.
     """
 
-    p_automatic = 0.4
-    p_clicks_from_nothing = 0.2
+    click_recipe = ClickRecipe()
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
     sample_components = True
@@ -170,11 +167,15 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
 
-    def draw_first_click(self, batch_size: int) -> Tensor:
-        """The stage of each sample's first click: 0, ``n_auto_stages``, or ``n_stages`` for never."""
-        draw = torch.rand(batch_size, generator=self.click_generator, device=self.device)
-        first = torch.where(draw < self.p_automatic + self.p_clicks_from_nothing, 0, self.msam.config.n_auto_stages)
-        return torch.where(draw < self.p_automatic, self.n_stages, first)
+    def draw_session(self, batch_size: int) -> Session:
+        """Which samples of this step are clicked when."""
+        return self.click_recipe.draw(
+            batch_size,
+            n_auto_stages=self.n_stages - self.n_click_stages,
+            n_click_stages=self.n_click_stages,
+            progress=self.current_epoch / self.num_epochs,
+            generator=self.click_generator,
+        )
 
     def draw_classes(self) -> Tensor | None:
         """The classes this step refines; None for all."""
@@ -201,10 +202,11 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
     def train_step(self, batch: dict) -> dict:
         self.insist_on_declared_labels(batch["target"])
         data, targets, classes = self._on_device(batch, self.draw_classes())
-        clicks = self._clicks(targets, self.draw_first_click(len(data)))
+        session = self.draw_session(len(data))
+        clicks = self._clicks(targets, session.first_click)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            stages = self.network(data, clicks, self.n_stages, classes)
+            stages = self.network(data, clicks, session.n_stages, classes, session.n_silent)
             loss = sum(self.loss(logits, targets.loss) for logits in stages) / len(stages)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
@@ -213,7 +215,8 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         """nnU-Net's counts for the automatic prediction, and ``(3, K)`` true positives, false positives and false
         negatives after the last click of a sequence that corrects it."""
         data, targets, _ = self._on_device(batch, None)
-        corrects = torch.full((len(data),), 0 if self.p_automatic == 0 else self.msam.n_auto_stages, device=self.device)
+        first = self.msam.n_auto_stages if self.click_recipe.p_automatic else 0
+        corrects = torch.full((len(data),), first, device=self.device)
         with self._autocast():
             logits = self.network(data, self._clicks(targets, corrects), self.n_stages)[-1]
         masks = logits[:, 1:] if self.msam.background else logits
@@ -251,6 +254,8 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
             first_click=first_click,
             valid=targets.valid,
             exclusive=not self.label_manager.has_regions,
+            p_central=self.click_recipe.p_central,
+            reach=self.msam.click_reach if self.click_recipe.corrected else None,
             generator=self.click_generator,
         )
 

@@ -145,6 +145,16 @@ def test_prompt_source_sees_the_stage_and_its_last_masks():
         assert torch.equal(masks, logits[:, 1:]) and not masks.requires_grad
 
 
+def test_silent_stages_run_without_gradient_and_are_left_out():
+    model = distinct_classes()
+    image, source = tiny_image(model), RecordingSource(clicks_of(model))
+    every, last = model(image, source, 3), model(image, source, 3, None, 2)
+    assert len(last) == 1 and torch.equal(last[0], every[-1]) and last[0].requires_grad
+    assert [stage for stage, _ in source.calls] == [0, 1, 2] * 2
+    alone = torch.autograd.grad(every[-1].square().mean(), model.class_embedding)[0]
+    torch.testing.assert_close(torch.autograd.grad(last[0].square().mean(), model.class_embedding)[0], alone)
+
+
 def test_no_gradient_flows_between_stages():
     """The second stage alone has the same gradient as when its mask prompt was a constant."""
     model = tiny_model()

@@ -31,10 +31,10 @@ def test_the_network_is_sam_med3ds(make):
 
 def test_every_sample_is_clicked_from_nothing_ten_times(make):
     trainer = make()
-    assert set(trainer.draw_first_click(50).tolist()) == {0}
+    assert set(trainer.draw_session(50).first_click.tolist()) == {0}
     sources = []
     forward = trainer.msam.forward
-    trainer.network.forward = lambda image, source, n, classes: sources.append(n) or forward(image, source, n, classes)
+    trainer.network.forward = lambda *arguments: sources.append(arguments[2]) or forward(*arguments)
     target = torch.zeros(2, 1, 16, 32, 32, dtype=torch.int16)
     target[..., :16] = 1
     trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": target})

@@ -12,6 +12,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.errors import UserError
 from msam_nn.trainers.click_log import CLICK_DICE
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
@@ -72,13 +73,16 @@ def test_every_trained_parameter_gets_a_gradient(make_trainer):
     assert without == []
 
 
-def test_modes_follow_their_probabilities(make_trainer):
-    trainer = make_trainer()
-    n_auto, n = trainer.msam.config.n_auto_stages, trainer.n_stages
-    first = trainer.draw_first_click(4000)
-    shares = [(first == value).float().mean().item() for value in (n, 0, n_auto)]
-    assert shares == pytest.approx([0.4, 0.2, 0.4], abs=0.04)
-    assert set(first.tolist()) == {0, n_auto, n}
+def test_long_sessions_learn_from_their_last_clicks(make_trainer):
+    trainer = make_trainer(click_recipe=ClickRecipe(p_long=1, most_earlier=2))
+    sessions = []
+    forward = trainer.msam.forward
+    trainer.network.forward = lambda *arguments: sessions.append(arguments) or forward(*arguments)
+    trainer.train_step(batch_of(label_batch()))
+    (image, clicks, n_stages, classes, n_silent) = sessions[0]
+    assert n_silent == trainer.msam.n_auto_stages + 1 and n_stages == n_silent + trainer.n_click_stages
+    assert len(clicks.given) == n_stages and clicks.reach == trainer.msam.click_reach
+    assert [n for n, p in trainer.msam.named_parameters() if p.requires_grad and p.grad is None] == []
 
 
 def test_online_validation_counts_automatic_predictions(make_trainer):
@@ -129,11 +133,11 @@ class Answers:
 def test_ignored_voxels_do_not_count(make_trainer, phantom_plans):
     dataset_json = copy.deepcopy(phantom_plans[1])
     dataset_json["labels"]["ignore"] = 3
-    trainer = make_trainer(dataset_json=dataset_json, p_automatic=1.0)
+    trainer = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1, p_long=0))
     target = label_batch(highest=3)
     batch = batch_of(target)
     one = float(trainer.train_step(copy.deepcopy(batch))["loss"])
-    other = make_trainer(dataset_json=dataset_json, p_automatic=1.0)
+    other = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1, p_long=0))
     assert one == float(other.train_step(copy.deepcopy(batch))["loss"])
     assert trainer.label_manager.ignore_label == 3
 
@@ -241,7 +245,8 @@ def test_a_fold_without_cases_is_refused(make_trainer, nnunet_folders, tmp_path,
 def test_variants_differ_in_what_their_name_says(make_trainer):
     paper = make_trainer(MSAMPaperTrainer)
     assert (paper.num_epochs, paper.n_stages, paper.initial_lr, paper.weight_decay) == (200, 10, 8e-4, 0.1)
-    assert set(paper.draw_first_click(50).tolist()) == {0}
+    session = paper.draw_session(50)
+    assert set(session.first_click.tolist()) == {0} and session[1:] == (10, 0)
     names = [
         type(t).__name__
         for t in paper.get_training_transforms((16, 32, 32), (-0.5, 0.5), None, (0, 1, 2), False).transforms

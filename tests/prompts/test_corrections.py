@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from msam_nn.inference.clicks import Click, honour_clicks
+from msam_nn.networks import Points
+from msam_nn.prompts import honour_points
+
+SIGMA = (1.0, 1.5, 2.0)
+
+
+def one_click(voxel, label, k=1):
+    labels = torch.full((1, k, 1), -1)
+    labels[0, 0, 0] = label
+    return Points(torch.tensor(voxel).expand(1, k, 1, 3), labels)
+
+
+def test_an_overlooked_click_raises_its_surroundings():
+    """The voxel lacks 3 + 1 logits; one standard deviation away it gets exp(-1/2) of them."""
+    masks = honour_points(torch.full((1, 1, 3, 3, 5), -3.0), one_click((1, 1, 1), 1), sigma=SIGMA, exclusive=True)
+    assert masks[0, 0, 1, 1, 1].item() == pytest.approx(1)
+    assert masks[0, 0, 2, 1, 1].item() == pytest.approx(-3 + 4 * 0.6065307)
+    assert masks[0, 0, 1, 1, 3].item() == pytest.approx(-3 + 4 * 0.6065307)
+
+
+@pytest.mark.parametrize(("value", "label"), [(1.5, 1), (-2.0, 0), (-3.0, -1)])
+def test_a_click_that_holds_and_padding_change_nothing(value, label):
+    masks = torch.full((1, 1, 3, 3, 3), value)
+    assert torch.equal(honour_points(masks, one_click((1, 1, 1), label), sigma=SIGMA, exclusive=True), masks)
+
+
+@pytest.mark.parametrize(("exclusive", "expected"), [(True, 6.0), (False, 1.0)])
+def test_an_exclusive_class_has_to_beat_the_others(exclusive, expected):
+    masks = torch.full((1, 2, 3, 3, 3), -3.0)
+    masks[0, 1] = 5.0
+    honoured = honour_points(masks, one_click((1, 1, 1), 1, k=2), sigma=SIGMA, exclusive=exclusive)
+    assert honoured[0, 0, 1, 1, 1].item() == pytest.approx(expected)
+    assert torch.equal(honoured[0, 1], masks[0, 1])
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_it_is_what_prediction_does(exclusive):
+    """Clicks one after the other on two samples of two classes, near enough to each other to interfere."""
+    generator = torch.Generator().manual_seed(0)
+    masks = 4 * torch.randn(2, 2, 6, 7, 8, generator=generator)
+    points = torch.stack([torch.randint(0, n, (2, 2, 5), generator=generator) for n in masks.shape[2:]], dim=-1)
+    labels = torch.randint(0, 2, (2, 2, 5), generator=generator)
+    labels[:, 1, ::2] = labels[:, 0, 1::2][..., :1] = -1
+    labels[:, 0, 3] = -1
+    ours = honour_points(masks, Points(points, labels), sigma=SIGMA, exclusive=exclusive)
+    for b in range(2):
+        clicks = [
+            Click(k, tuple(points[b, k, p].tolist()), bool(labels[b, k, p]))
+            for p in range(5)
+            for k in range(2)
+            if labels[b, k, p] >= 0
+        ]
+        expected = honour_clicks(masks[b], clicks, sigma=SIGMA, exclusive=exclusive)
+        torch.testing.assert_close(ours[b], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_it_leaves_its_argument_alone():
+    masks = torch.full((1, 1, 3, 3, 3), -3.0)
+    honour_points(masks, one_click((1, 1, 1), 1), sigma=SIGMA, exclusive=True)
+    assert (masks == -3).all()
