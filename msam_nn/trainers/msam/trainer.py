@@ -167,13 +167,18 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
 
+    @property
+    def budget_fraction(self) -> float:
+        """Share of the training that has passed; with a time budget, of that."""
+        return self.current_epoch / self.num_epochs
+
     def draw_session(self, batch_size: int) -> Session:
         """Which samples of this step are clicked when."""
         return self.click_recipe.draw(
             batch_size,
             n_auto_stages=self.n_stages - self.n_click_stages,
             n_click_stages=self.n_click_stages,
-            progress=self.current_epoch / self.num_epochs,
+            progress=self.budget_fraction,
             generator=self.click_generator,
         )
 
