@@ -19,8 +19,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["nnUNet_n_proc_DA"] = "0"
-
 import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -42,6 +40,7 @@ def make_trainer(arguments: argparse.Namespace) -> nnUNetTrainer:
     configuration = plans["configurations"]["3d_fullres"]
     configuration["architecture"]["arch_kwargs"].update(arguments.network)
     configuration["batch_size"] = arguments.batch_size or configuration["batch_size"]
+    plans["continue_training"] = False  # as nnU-Net's own command notes in them
     dataset_json = json.loads((folder / "dataset.json").read_text())
     trainer_class = recursive_find_trainer_class_by_name(arguments.trainer)
     trainer = trainer_class(plans, "3d_fullres", arguments.fold, dataset_json, torch.device("cpu"))
@@ -163,6 +162,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="score these weights of an earlier trial instead of training")
     parser.add_argument("-o", "--output", type=Path, default=Path("trials.jsonl"))
     arguments = parser.parse_args()
+    os.environ["nnUNet_n_proc_DA"] = "0"  # augmentation in this process counts as CPU time
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     np.random.seed(arguments.seed)
