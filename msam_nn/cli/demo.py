@@ -16,11 +16,17 @@ from msam_nn.cli.logged_command import CommandFailed, find_command, run_logged
 from msam_nn.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from torch import Tensor
+
+    from msam_nn.evaluation.clicks.case import ClickCase
+    from msam_nn.inference.prompted import PromptedPredictor
 
 N_TRAIN, N_TEST = 20, 5
-TRAINER, PLANS, CONFIGURATION, FOLD = "MSAMTrainer_3minutes", "MSAMPlans", "3d_fullres", 0
+TRAINER, PLANS, CONFIGURATION, FOLD = "MSAMTrainer_1epoch", "MSAMPlans", "3d_fullres", 0
 CLICKS = (1, 3, 5)
+SHOWN_CLICKS = 3
 CT_WINDOW = (-160.0, 240.0)
 
 
@@ -51,8 +57,18 @@ def run(args: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(monotonic() - began), 60)
     print(f"\n{format_results(automatic, clicked)}\n")
     print(f"predictions  {layout.predictions}\nscores       {layout.scores}\npicture      {layout.picture}")
-    print(f"took         {minutes} min {seconds} s")
+    print(f"took         {minutes} min {seconds} s\n\n{NEXT_STEPS}")
     return 0
+
+
+NEXT_STEPS = """Next, your own data (nnU-Net's format; 137 stands for its number):
+
+  nnUNetv2_plan_and_preprocess -d 137 -pl MSAMPlanner -c 3d_fullres --verify_dataset_integrity
+  nnUNetv2_train 137 3d_fullres 0 -tr MSAMTrainer -p MSAMPlans
+  msam clicks -d 137 -f 0 -o clicks
+
+Without a GPU add -gpu_memory_target 0.5 to the first and -device cpu to the others; msam check 137 looks at the data
+before anything is trained."""
 
 
 class Layout:
@@ -167,10 +183,32 @@ def _train_and_score(layout: Layout, device: str) -> tuple[pd.DataFrame, pd.Data
     print("\nClicking where the largest error is", flush=True)
     labels = {_case(file): file for file in sorted(layout.truth.glob("*.nii.gz"))}
     images = {case: [layout.dataset / "imagesTs" / f"{case}_0000.nii.gz"] for case in labels}
-    clicked = evaluate_clicks(layout.model, (FOLD,), images, labels, (0, *CLICKS), torch.device(device), progress=True)
+    corrected = Corrected()
+    clicked = evaluate_clicks(
+        layout.model, (FOLD,), images, labels, (0, *CLICKS), torch.device(device), progress=True, keep=corrected
+    )
     clicked.to_csv(layout.scores, index=False)
-    _draw(layout, images, labels)
+    _draw(layout, images, labels, corrected)
     return automatic_scores(layout), clicked
+
+
+class Corrected:
+    """Keeps segmentations ``(z, y, x)`` after :data:`SHOWN_CLICKS` clicks, and the clicks, on the images' own grids."""
+
+    def __init__(self) -> None:
+        self.segmentations: dict[str, np.ndarray] = {}
+        self.clicks: dict[str, list[tuple[tuple[int, int, int], bool]]] = {}
+
+    def __call__(self, predictor: PromptedPredictor, case: ClickCase, n_clicks: int, logits: Tensor) -> None:
+        if n_clicks != SHOWN_CLICKS:
+            return
+        from msam_nn.inference.geometry import ImageGeometry
+
+        geometry = ImageGeometry.from_properties(
+            case.properties, predictor.plans_manager.transpose_forward, tuple(case.image.shape[1:])
+        )
+        self.segmentations[case.name] = case.segmentation(predictor, logits)
+        self.clicks[case.name] = [(geometry.network_to_file(c.voxel), c.positive) for c in predictor.clicks]
 
 
 def _run_step(step: Step, layout: Layout) -> None:
@@ -210,8 +248,11 @@ def automatic_scores(layout: Layout) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "label", "dice", "true_voxels", "predicted_voxels"])
 
 
-def _draw(layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path]) -> None:
-    """Outline the automatic predictions of the held-out cases."""
+def _draw(
+    layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path], corrected: Corrected
+) -> None:
+    """Outline truth, automatic prediction and what clicks made of it for the held-out cases."""
+    import numpy as np
     import SimpleITK as sitk
 
     from msam_nn.reports.overlay import OverlayCase, save_overlay
@@ -223,7 +264,20 @@ def _draw(layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str,
             sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (label_file, layout.predictions / label_file.name)
         )
         voxels, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
-        cases.append(OverlayCase(case, voxels, truth, {"automatic": prediction}, spacing, window=CT_WINDOW))
+        shown = {"automatic": prediction, f"{SHOWN_CLICKS} clicks": corrected.segmentations[case]}
+        clicks = corrected.clicks[case]
+        cases.append(
+            OverlayCase(
+                case,
+                voxels,
+                truth,
+                shown,
+                spacing,
+                clicks=np.array([voxel for voxel, _ in clicks], int).reshape(-1, 3),
+                click_labels=np.array([positive for _, positive in clicks], int),
+                window=CT_WINDOW,
+            )
+        )
     save_overlay(layout.picture, cases)
 
 

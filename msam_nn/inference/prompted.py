@@ -119,10 +119,15 @@ class PromptedPredictor(nnUNetPredictor):
     def logits(self) -> Tensor:
         """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
         self._check_image()
-        clicks = [click.shifted([-o for o in self._offset]) for click in self._clicks]
-        masks = self._masks[(slice(None), *self._crop)]
-        masks = honour_clicks(masks, clicks, sigma=self.promptable.click_reach, exclusive=self.promptable.background)
-        return self.promptable.add_background(masks[None])[0]
+        network, masks = self.promptable, self._masks[(slice(None), *self._crop)]
+        masks = honour_clicks(masks, self.clicks, sigma=network.click_reach, exclusive=network.background)
+        return network.add_background(masks[None])[0]
+
+    @property
+    def clicks(self) -> list[Click]:
+        """All clicks since :meth:`set_image` or :meth:`reset` that were not undone, oldest first."""
+        self._check_image()
+        return [click.shifted([-o for o in self._offset]) for click in self._clicks]
 
     def predict(self) -> Tensor:
         """The same as :attr:`logits`: all prompts have been followed when they were added."""

@@ -12,7 +12,7 @@ from msam_nn.errors import UserError
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.networks.msam import MSAMConfig
 from msam_nn.networks.msam.network import BUILDER
-from msam_nn.preprocessing.memory import CLASSES_PER_STEP, training_memory_gb
+from msam_nn.preprocessing.memory import training_memory_gb
 
 TOKEN_EDGES = (4, 8, 16)
 """Voxels per token along the finest axis, finest first."""
@@ -28,6 +28,10 @@ CHECKPOINT_GAIN = 1.25
 MASK_PRIOR = -3.0
 """Lesions are rare: mask logits that start at even odds cost the first hundred steps of training, which then go into
 learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
+
+AUTO_STAGES = 1
+"""Refinement stages without a click. With a pyramid more of them give the same automatic Dice after the same number of
+steps, and cost steps (benchmarks/NOTES.md)."""
 
 PYRAMID = (8, 16, 32, 64)
 """Widths of the convolutional features beside the transformer: cheap next to a U-Net's 32, 64, 128."""
@@ -53,7 +57,6 @@ class ArchitectureDesign:
     token_size: Triple
     model_size: str
     notes: tuple[str, ...]
-    n_auto_stages: int = 3
     checkpoint_stages: bool = False
 
     def config(self, *, in_channels: int = 1, num_classes: int = 1, background: bool = True) -> MSAMConfig:
@@ -63,7 +66,7 @@ class ArchitectureDesign:
             num_classes=num_classes,
             patch_size=self.patch_size,
             token_size=self.token_size,
-            n_auto_stages=self.n_auto_stages,
+            n_auto_stages=AUTO_STAGES,
             checkpoint_stages=self.checkpoint_stages,
             background=background,
             mask_prior=MASK_PRIOR,
@@ -92,13 +95,6 @@ def choose_model_size(n_cases: int, memory_gb: float) -> tuple[str, str]:
     if n_cases >= 100 and memory_gb >= 6:
         return "small", f"small model: {n_cases} cases, {memory_gb:g} GB (base needs 1000 cases and 20 GB)"
     return "tiny", f"tiny model: {n_cases} cases, {memory_gb:g} GB (small needs 100 cases and 6 GB)"
-
-
-def choose_auto_stages(num_classes: int) -> tuple[int, str]:
-    """Stages of a prediction without clicks and the reason: every stage decodes each class."""
-    if num_classes <= CLASSES_PER_STEP:
-        return 3, f"3 automatic stages: {num_classes} class(es), decoded together"
-    return 2, f"2 automatic stages instead of 3: every stage decodes {num_classes} classes"
 
 
 def token_edges(spacing: Sequence[float], finest: int) -> Triple:
@@ -130,7 +126,6 @@ def design_for_image(
         UserError: if not even one token a patch fits ``memory_gb``.
     """
     size, size_note = choose_model_size(n_cases, memory_gb)
-    n_auto_stages, stages_note = choose_auto_stages(num_classes)
     budget = token_budget(memory_gb)
 
     def largest(tokens: Triple, checkpoint: bool) -> ArchitectureDesign | None:
@@ -139,7 +134,7 @@ def design_for_image(
         while True:
             if prod(grid) <= budget:
                 patch = tuple(g * t for g, t in zip(grid, tokens, strict=True))
-                design = ArchitectureDesign(patch, tokens, size, (), n_auto_stages, checkpoint)
+                design = ArchitectureDesign(patch, tokens, size, (), checkpoint)
                 config = design.config(in_channels=in_channels, num_classes=num_classes, background=background)
                 if training_memory_gb(config, MIN_BATCH_SIZE) <= memory_gb:
                     return design
@@ -175,7 +170,7 @@ def design_for_image(
     ]
     if best.checkpoint_stages:
         notes.append(f"stages are computed again in the backward pass: the patch becomes {gain:.1f} times as large")
-    return replace(best, notes=(*notes, size_note, stages_note))
+    return replace(best, notes=(*notes, size_note))
 
 
 def coverage(patch_size: Sequence[float], shape: Sequence[float]) -> float:

@@ -6,6 +6,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 
 from msam_nn.cli import demo
 from msam_nn.cli.logged_command import CommandFailed
@@ -29,9 +30,12 @@ def write_summary(layout):
     (layout.predictions / "summary.json").write_text(json.dumps(summary))
 
 
-def evaluate_clicks(model_folder, folds, images, labels, n_clicks, device, progress):
+def evaluate_clicks(model_folder, folds, images, labels, n_clicks, device, progress, keep):
     assert sorted(images) == sorted(labels) == [f"phantom_0{i}" for i in range(20, 25)]
     assert all(file.is_file() for files in images.values() for file in files)
+    for case, file in labels.items():
+        keep.segmentations[case] = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        keep.clicks[case] = [((20, 30, 30), True), ((21, 31, 31), False)]
     rows = [(case, "tumour", n, 0.5 + n / 10 if case != "phantom_023" else 0.0) for case in images for n in n_clicks]
     return pd.DataFrame(rows, columns=["case", "label", "clicks", "dice"])
 
@@ -53,11 +57,12 @@ def test_flow(tmp_path, monkeypatch, capsys):
     assert seen == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]
     assert layout.picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
-    assert "$ nnUNetv2_train 900 3d_fullres 0 -tr MSAMTrainer_3minutes -p MSAMPlans -device cpu" in printed
+    assert "$ nnUNetv2_train 900 3d_fullres 0 -tr MSAMTrainer_1epoch -p MSAMPlans -device cpu" in printed
     for line in ("automatic   1.000", "1 click     0.600", "3 clicks    0.800", "5 clicks    1.000"):
         assert line in printed
     assert "1 without tumour, 1 of them with a false finding" in printed
     assert str(layout.predictions) in printed and str(layout.picture) in printed
+    assert "nnUNetv2_train 137 3d_fullres 0 -tr MSAMTrainer -p MSAMPlans" in printed
 
 
 def test_failed_command_ends_with_1_and_its_message(tmp_path, monkeypatch, capsys):

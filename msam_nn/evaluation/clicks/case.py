@@ -61,15 +61,19 @@ class ClickCase:
             properties=properties,
         )
 
-    def measure(self, predictor: PromptedPredictor, logits: Tensor, tolerance_mm: float) -> list[dict[str, Any]]:
-        """Scores of every class on the original grid, by :func:`mask_scores`."""
-        prediction = convert_predicted_logits_to_segmentation_with_correct_shape(
+    def segmentation(self, predictor: PromptedPredictor, logits: Tensor) -> np.ndarray:
+        """Label map ``(z, y, x)`` on the original grid."""
+        return convert_predicted_logits_to_segmentation_with_correct_shape(
             logits.clone(),
             predictor.plans_manager,
             predictor.configuration_manager,
             predictor.label_manager,
             self.properties,
         )
+
+    def measure(self, predictor: PromptedPredictor, logits: Tensor, tolerance_mm: float) -> list[dict[str, Any]]:
+        """Scores of every class on the original grid, by :func:`mask_scores`."""
+        prediction = self.segmentation(predictor, logits)
         scores = []
         for name, values in self.classes:
             masks = class_masks(prediction, self.truth, values, predictor.label_manager.ignore_label)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from msam_nn.errors import UserError
@@ -31,13 +32,14 @@ def evaluate_clicks(
     n_clicks: Sequence[int] = (0, 1, 3, 5, 10),
     device: torch.device = torch.device("cpu"),  # noqa: B008
     progress: bool = True,
+    keep: Callable[[PromptedPredictor, ClickCase, int, Tensor], None] | None = None,
 ) -> pd.DataFrame:
-    """:func:`run_protocol` with :class:`WholeVolume`'s clicks in the centre of the largest error.
+    """:func:`run_protocol` with :class:`WholeVolume`'s clicks in the centre of the largest error, and its ``keep``.
 
     Raises:
         UserError: for the first case that fails.
     """
-    protocol = WholeVolume(n_clicks=n_clicks)
+    protocol = WholeVolume(n_clicks=n_clicks, keep=keep)
     scores, failed = run_protocol(protocol, model_folder, folds, images, labels, device, progress)
     for case, reason in failed.items():
         raise UserError(f"{case}: {reason}")

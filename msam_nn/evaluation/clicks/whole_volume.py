@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ class WholeVolume:
         seeds: of the uniform strategy.
         automatic: the clicks correct the automatic prediction; otherwise they start from an empty mask.
         tolerance_mm: of the NSD.
+        keep: called after so many clicks as are measured, with the predictor, the case, their number and the logits.
     """
 
     name: ClassVar[str] = "whole volume"
@@ -39,6 +40,7 @@ class WholeVolume:
     seeds: Sequence[int] = (0,)
     automatic: bool = True
     tolerance_mm: float = TOLERANCE_MM
+    keep: Callable[[PromptedPredictor, ClickCase, int, Tensor], None] | None = None
 
     def __call__(self, predictor: PromptedPredictor, case: ClickCase) -> Iterator[dict[str, Any]]:
         """Rows with ``label, strategy, seed, clicks, seconds`` and the scores.
@@ -58,6 +60,8 @@ class WholeVolume:
                     for index in range(len(case.classes)):
                         logits, seconds[index] = _click_once(predictor, case, logits, index, strategy, generator)
                 if clicks in self.n_clicks:
+                    if self.keep is not None:
+                        self.keep(predictor, case, clicks, logits)
                     scores = case.measure(predictor, logits, self.tolerance_mm)
                     for score, took in zip(scores, seconds, strict=True):
                         yield {"strategy": strategy, "seed": seed, "clicks": clicks, "seconds": took, **score}
