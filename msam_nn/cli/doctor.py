@@ -14,6 +14,11 @@ from typing import NamedTuple
 from msam_nn import __version__, nnunet_hook
 from msam_nn.registry import LOOKUPS, TRAINER_FOLDER, load
 
+CPU_RECIPE = (
+    "a CPU build is smaller by gigabytes: pip install torch torchvision --index-url "
+    "https://download.pytorch.org/whl/cpu, then hold both with pip install -c as in the README"
+)
+
 
 class Check(NamedTuple):
     """One line of the report.
@@ -127,7 +132,9 @@ def check_device() -> Check:
     except Exception as error:
         return Check("torch", f"cannot be imported ({_first_line(error)})", "Install a torch that fits this machine.")
     if not torch.cuda.is_available():
-        return Check("GPU", "none seen by torch: training needs -device cpu, or mps on a Mac, and patience")
+        build = f"torch {torch.__version__}"
+        kind = f"{build} is a CUDA build; {CPU_RECIPE}" if torch.version.cuda else f"{build} is a CPU build"
+        return Check("GPU", f"none seen by torch: training needs -device cpu, or mps on a Mac, and patience. {kind}")
     device = torch.cuda.get_device_properties(0)
     return Check("GPU", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {torch.cuda.device_count()} in all")
 

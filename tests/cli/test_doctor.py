@@ -83,3 +83,13 @@ def test_broken_torchvision_is_no_fault(monkeypatch):
     check = doctor.check_torchvision()
     assert "operator torchvision::nms does not exist" in check.finding
     assert not check.mend
+
+
+@pytest.mark.parametrize(("cuda", "words"), [(None, "is a CPU build"), ("13.0", "download.pytorch.org")])
+def test_a_cuda_build_without_a_gpu_gets_the_recipe(monkeypatch, cuda, words):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    check = doctor.check_device()
+    assert words in check.finding and not check.mend

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
@@ -27,6 +28,9 @@ from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.optimisation import parameter_groups
 from msam_nn.trainers.progress import ProgressMixin
 from msam_nn.trainers.targets import Targets, split_targets
+
+CLICK_VALIDATIONS = 10
+"""Batches of an epoch's online validation that are also clicked: a session costs several predictions."""
 
 
 class MSAMTrainer(ProgressMixin, nnUNetTrainer):
@@ -69,6 +73,7 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
         if planned is not None:
             self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
+        self.click_validations_left = CLICK_VALIDATIONS
         self.click_generator = torch.Generator(device=self.device)
         self.logger.local_logger = ClickLogger()
 
@@ -216,9 +221,21 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
 
+    def on_validation_epoch_start(self) -> None:
+        super().on_validation_epoch_start()
+        self.click_validations_left = CLICK_VALIDATIONS
+
     def validation_step(self, batch: dict) -> dict:
-        """nnU-Net's counts for the automatic prediction, and ``(3, K)`` true positives, false positives and false
-        negatives after the last click of a sequence that corrects it."""
+        """nnU-Net's counts for the automatic prediction; in the epoch's first batches also ``click_counts``."""
+        counts = {}
+        if self.click_validations_left:
+            self.click_validations_left -= 1
+            counts = {"click_counts": self.count_after_clicks(batch)}
+        return {**super().validation_step(batch), **counts}
+
+    def count_after_clicks(self, batch: dict) -> np.ndarray:
+        """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
+        corrects the automatic mask."""
         data, targets, _ = self._on_device(batch, None)
         first = self.msam.n_auto_stages if self.click_recipe.p_automatic else 0
         corrects = torch.full((len(data),), first, device=self.device)
@@ -229,10 +246,10 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
         true = targets.masks
         counts = [((a & b) & valid).sum((0, 2, 3, 4)) for a, b in ((found, true), (found, ~true), (~found, true))]
-        return {**super().validation_step(batch), "click_counts": torch.stack(counts).cpu().numpy()}
+        return torch.stack(counts).cpu().numpy()
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
-        counts = torch.as_tensor(sum(output.pop("click_counts") for output in val_outputs), device=self.device)
+        counts = torch.as_tensor(sum(output.pop("click_counts", 0) for output in val_outputs), device=self.device)
         if self.is_ddp:
             dist.all_reduce(counts)
         hit, wrong, missed = counts.double().cpu()
