@@ -34,16 +34,16 @@ class ClickLogger(LocalLogger):
             (dice, "ema_fg_dice", "automatic, moving average", dict(color="tab:green")),
             (dice, CLICK_DICE, "after the last click", dict(color="tab:purple")),
         ):
-            axes.plot(epochs, log[key][: len(epochs)], label=label, **style)
+            axes.plot(epochs, log[key][: len(epochs)], label=label, marker=".", **style)
         losses.set_ylabel("loss")
         dice.set(ylabel="pseudo Dice", ylim=(0, 1))
         handles = [axes.get_legend_handles_labels() for axes in (losses, dice)]
         losses.legend(*(sum(parts, []) for parts in zip(*handles, strict=True)), loc="lower center", ncols=5,
                       fontsize=9, bbox_to_anchor=(0.5, 1))  # fmt: skip
         times = zip(log["epoch_start_timestamps"], log["epoch_end_timestamps"], strict=False)
-        seconds.plot(epochs, [end - start for start, end in times][: len(epochs)])
+        seconds.plot(epochs, [end - start for start, end in times][: len(epochs)], marker=".")
         seconds.set(ylabel="seconds an epoch", ylim=(0, None))
-        rate.plot(epochs, log["lrs"][: len(epochs)])
+        rate.plot(epochs, log["lrs"][: len(epochs)], marker=".")
         rate.set(ylabel="learning rate", xlabel="epoch")
         figure.savefig(os.path.join(output_folder, "progress.png"), dpi=80)
 
