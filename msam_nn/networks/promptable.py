@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import torch
@@ -85,7 +85,7 @@ class PromptableNetwork(nn.Module, ABC):
         prompt_source: PromptSource | None = None,
         n_stages: int | None = None,
         classes: Tensor | None = None,
-        n_silent: int = 0,
+        silent: Container[int] = (),
     ) -> Tensor | list[Tensor]:
         """Predict, or refine with prompts.
 
@@ -96,8 +96,8 @@ class PromptableNetwork(nn.Module, ABC):
             prompt_source: None predicts without prompts.
             n_stages: refinement stages; ``n_auto_stages`` by default.
             classes: indices of the classes to refine; only with a prompt source.
-            n_silent: of the stages, the first ones that run without gradient and are left out of the result: a training
-                reaches the late clicks of a session at a third of their price.
+            silent: stages that run without gradient and are left out of the result: a training reaches the late clicks
+                of a session at a third of their price.
 
         Returns:
             nnU-Net's logits ``(B, num_outputs, D, H, W)``; with a prompt source a list of them, one per stage.
@@ -109,10 +109,10 @@ class PromptableNetwork(nn.Module, ABC):
         stages, state, masks = [], None, None
         for stage in range(n_stages):
             prompts = prompt_source(stage, None if masks is None else masks.detach())
-            with torch.set_grad_enabled(torch.is_grad_enabled() and stage >= n_silent):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and stage not in silent):
                 state = self.refine(features, prompts, state, classes)
                 masks = self.masks(state)
-            if stage >= n_silent:
+            if stage not in silent:
                 stages.append(self.add_background(masks))
         return stages
 

@@ -3,38 +3,49 @@ import torch
 
 from msam_nn.trainers.click_sessions import ClickRecipe
 
-
-def draw(recipe, n=4, progress=1.0, seed=0, generator=None):
-    generator = generator or torch.Generator().manual_seed(seed)
-    return recipe.draw(n, n_auto_stages=2, n_click_stages=3, progress=progress, generator=generator)
+ONLY_LONG = dict(p_automatic=0, p_long=1)
+ONLY_ORDINARY = dict(p_automatic=0, p_long=0)
 
 
-def test_samples_of_ordinary_steps_follow_their_probabilities():
-    session = draw(ClickRecipe(p_automatic=0.5, p_from_nothing=0.2, p_long=0), 4000)
-    assert session[1:] == (5, 0)
-    shares = [(session.first_click == stage).float().mean().item() for stage in (5, 0, 2)]
-    assert shares == pytest.approx([0.5, 0.2, 0.3], abs=0.04)
+def draws(recipe, n=1, batch_size=4, progress=1.0):
+    generator = torch.Generator().manual_seed(0)
+    options = dict(n_auto_stages=2, n_click_stages=3, progress=progress, generator=generator)
+    return [recipe.draw(batch_size, **options) for _ in range(n)]
 
 
-def test_long_sessions_click_every_sample_and_learn_from_the_last_clicks():
-    recipe, generator = ClickRecipe(p_long=1, most_earlier=4), torch.Generator().manual_seed(0)
-    sessions = [draw(recipe, generator=generator) for _ in range(200)]
-    assert {s.n_silent for s in sessions} == {3, 4, 5, 6}
-    assert all(s.n_stages == s.n_silent + 3 and s.first_click.tolist() == [2] * 4 for s in sessions)
+def test_automatic_steps_have_automatic_stages_only_and_no_click():
+    (session,) = draws(ClickRecipe(p_automatic=1))
+    assert session.first_click.tolist() == [2] * 4 and session.n_stages == 2 and len(session.silent) == 0
+
+
+def test_kinds_of_steps_follow_their_probabilities():
+    """0.5 automatic; of the rest 0.2 long."""
+    sessions = draws(ClickRecipe(p_automatic=0.5, p_long=0.2), 4000)
+    automatic = sum(s.n_stages == 2 for s in sessions) / 4000
+    long = sum(len(s.silent) > 0 for s in sessions) / 4000
+    assert (automatic, long) == pytest.approx((0.5, 0.1), abs=0.03)
+
+
+def test_samples_of_ordinary_steps_are_clicked_from_nothing_or_after_the_automatic_stages():
+    (session,) = draws(ClickRecipe(**ONLY_ORDINARY, p_from_nothing=0.2), batch_size=4000)
+    assert session.n_stages == 5 and len(session.silent) == 0
+    assert set(session.first_click.tolist()) == {0, 2}
+    assert (session.first_click == 0).float().mean().item() == pytest.approx(0.2, abs=0.03)
+
+
+def test_long_sessions_learn_from_the_automatic_stages_and_the_last_clicks():
+    sessions = draws(ClickRecipe(**ONLY_LONG, most_earlier=4), 200)
+    assert {s.silent for s in sessions} == {range(2, 3), range(2, 4), range(2, 5), range(2, 6)}
+    assert all(s.n_stages == s.silent.stop + 3 and s.first_click.tolist() == [2] * 4 for s in sessions)
 
 
 @pytest.mark.parametrize(("progress", "most"), [(0.0, 1), (0.5, 2), (1.0, 4)])
 def test_sessions_get_longer_as_training_goes_on(progress, most):
-    recipe, generator = ClickRecipe(p_long=1, most_earlier=4), torch.Generator().manual_seed(0)
-    lengths = {draw(recipe, progress=progress, generator=generator).n_silent - 2 for _ in range(100)}
-    assert lengths == set(range(1, most + 1))
-
-
-def test_share_of_long_sessions():
-    recipe, generator = ClickRecipe(p_long=0.25), torch.Generator().manual_seed(0)
-    share = sum(draw(recipe, generator=generator).n_silent > 0 for _ in range(2000)) / 2000
-    assert share == pytest.approx(0.25, abs=0.04)
+    sessions = draws(ClickRecipe(**ONLY_LONG, most_earlier=4), 100, progress=progress)
+    assert {len(s.silent) for s in sessions} == set(range(1, most + 1))
 
 
 def test_the_generator_decides():
-    assert torch.equal(draw(ClickRecipe(p_long=0), 50, seed=1)[0], draw(ClickRecipe(p_long=0), 50, seed=1)[0])
+    recipe = ClickRecipe()
+    for ours, again in zip(draws(recipe, 20), draws(recipe, 20), strict=True):
+        assert torch.equal(ours.first_click, again.first_click) and ours[1:] == again[1:]

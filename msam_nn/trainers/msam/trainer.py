@@ -216,7 +216,7 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
         clicks = self._clicks(targets, session.first_click)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            stages = self.network(data, clicks, session.n_stages, classes, session.n_silent)
+            stages = self.network(data, clicks, session.n_stages, classes, session.silent)
             loss = sum(self.loss(logits, targets.loss) for logits in stages) / len(stages)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}

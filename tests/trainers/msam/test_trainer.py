@@ -74,13 +74,14 @@ def test_every_trained_parameter_gets_a_gradient(make_trainer):
 
 
 def test_long_sessions_learn_from_their_last_clicks(make_trainer):
-    trainer = make_trainer(click_recipe=ClickRecipe(p_long=1, most_earlier=2))
+    trainer = make_trainer(click_recipe=ClickRecipe(p_automatic=0, p_long=1, most_earlier=1))
     sessions = []
     forward = trainer.msam.forward
     trainer.network.forward = lambda *arguments: sessions.append(arguments) or forward(*arguments)
     trainer.train_step(batch_of(label_batch()))
-    (image, clicks, n_stages, classes, n_silent) = sessions[0]
-    assert n_silent == trainer.msam.n_auto_stages + 1 and n_stages == n_silent + trainer.n_click_stages
+    (image, clicks, n_stages, classes, silent) = sessions[0]
+    n_auto = trainer.msam.n_auto_stages
+    assert silent == range(n_auto, n_auto + 1) and n_stages == n_auto + 1 + trainer.n_click_stages
     assert len(clicks.given) == n_stages and clicks.reach == trainer.msam.click_reach
     assert [n for n, p in trainer.msam.named_parameters() if p.requires_grad and p.grad is None] == []
 
@@ -133,11 +134,11 @@ class Answers:
 def test_ignored_voxels_do_not_count(make_trainer, phantom_plans):
     dataset_json = copy.deepcopy(phantom_plans[1])
     dataset_json["labels"]["ignore"] = 3
-    trainer = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1, p_long=0))
+    trainer = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1))
     target = label_batch(highest=3)
     batch = batch_of(target)
     one = float(trainer.train_step(copy.deepcopy(batch))["loss"])
-    other = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1, p_long=0))
+    other = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=1))
     assert one == float(other.train_step(copy.deepcopy(batch))["loss"])
     assert trainer.label_manager.ignore_label == 3
 
@@ -246,7 +247,7 @@ def test_variants_differ_in_what_their_name_says(make_trainer):
     paper = make_trainer(MSAMPaperTrainer)
     assert (paper.num_epochs, paper.n_stages, paper.initial_lr, paper.weight_decay) == (200, 10, 8e-4, 0.1)
     session = paper.draw_session(50)
-    assert set(session.first_click.tolist()) == {0} and session[1:] == (10, 0)
+    assert set(session.first_click.tolist()) == {0} and session[1:] == (10, range(0))
     names = [
         type(t).__name__
         for t in paper.get_training_transforms((16, 32, 32), (-0.5, 0.5), None, (0, 1, 2), False).transforms
