@@ -36,6 +36,10 @@ steps, and cost steps (benchmarks/NOTES.md)."""
 PYRAMID = (8, 16, 32, 64)
 """Widths of the convolutional features beside the transformer: cheap next to a U-Net's 32, 64, 128."""
 
+CLICK_SIGMA = 2.0
+"""Width in mask cells of a click written into the mask prompt beside a pyramid: with the released 5 a network with fine
+masks follows clicks only half as far (``benchmarks/NOTES.md``)."""
+
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": dict(
         embed_dim=192, depth=6, num_heads=3, decoder_dim=96, decoder_heads=4, decoder_mlp_dim=512, adapter_heads=3
@@ -61,6 +65,7 @@ class ArchitectureDesign:
 
     def config(self, *, in_channels: int = 1, num_classes: int = 1, background: bool = True) -> MSAMConfig:
         """The network for so many channels and classes or regions; ``background`` is False for regions."""
+        pyramid = PYRAMID if all(edge in TOKEN_EDGES for edge in self.token_size) else ()
         return MSAMConfig(
             in_channels=in_channels,
             num_classes=num_classes,
@@ -70,7 +75,8 @@ class ArchitectureDesign:
             checkpoint_stages=self.checkpoint_stages,
             background=background,
             mask_prior=MASK_PRIOR,
-            pyramid=PYRAMID if all(edge in TOKEN_EDGES for edge in self.token_size) else (),
+            pyramid=pyramid,
+            click_sigma=CLICK_SIGMA if pyramid else MSAMConfig.click_sigma,
             **MODEL_SIZES[self.model_size],
         )
 

@@ -56,6 +56,13 @@ def test_networks_from_scratch_start_at_the_odds_of_a_rare_lesion():
     assert MSAMConfig.sam_med3d().mask_prior == 0.0
 
 
+def test_sharp_clicks_go_with_a_pyramid():
+    """Tokens of 4, 8 or 16 voxels allow one; those of 5 do not."""
+    fine, coarse = (design_architecture((size,) * 3, (1, 1, 1), n_cases=20).config() for size in (64, 25))
+    assert fine.pyramid == (8, 16, 32, 64) and fine.click_sigma == 2.0
+    assert set(coarse.token_size) == {5} and coarse.pyramid == () and coarse.click_sigma == 5.0
+
+
 def test_large_images_get_coarse_tokens_within_the_budget():
     large = design((130.0, 512.0, 512.0), (2.5, 0.8, 0.8))
     assert large.config().n_tokens <= 1024 and large.token_size == (4, 16, 16)
