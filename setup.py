@@ -25,6 +25,13 @@ DEPENDENCIES = [
     "tqdm",
 ]
 
+BASELINES = ["monai>=1.4", "einops"]
+EXTRAS = {
+    "baselines": BASELINES,
+    "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
+    "test": ["pytest>=8", "ruff>=0.9", *BASELINES],
+}
+
 
 class DistributionWithData(Distribution):
     """setuptools' editable build asks for ``has_data``; without it an editable install leaves data files out."""
@@ -43,10 +50,7 @@ setup(
     license_files=["LICENSE", "NOTICE"],
     python_requires=">=3.10",
     install_requires=DEPENDENCIES,
-    extras_require={
-        "test": ["pytest>=8", "ruff>=0.9"],
-        "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
-    },
+    extras_require=EXTRAS,
     packages=find_packages(include=["msam_nn", "msam_nn.*", "dataset_conversion", "dataset_conversion.*"]),
     package_data={"msam_nn.reports": ["templates/*.html"]},
     entry_points={"console_scripts": ["msam = msam_nn.cli.main:main"]},

@@ -47,6 +47,10 @@ TRAINERS = {
         "MSAMPaperTrainer_fullFinetune",
     ),
     **_classes("msam_nn.trainers.baselines.sam_med3d", "SAMMed3DTrainer", "SAMMed3DFinetuneTrainer"),
+    **_classes("msam_nn.trainers.baselines.unetr", "UNETRTrainer"),
+    **_classes("msam_nn.trainers.baselines.swin_unetr", "SwinUNETRTrainer"),
+    **_classes("msam_nn.trainers.baselines.nnformer", "nnFormerTrainer"),
+    **_classes("msam_nn.trainers.baselines.transunet", "TransUNetTrainer"),
 }
 """Each of them, and each of nnU-Net's, also exists with a budget in its name: see :func:`budgeted`."""
 
