@@ -25,8 +25,9 @@ CLASS_EMBEDDING_SCALE = 20.0
 ``sqrt(decoder_dim)``. Adam moves every stored value by about the learning rate a step, so stored this much smaller than
 they act they move apart that much faster."""
 
-CLICK_REACH = 0.75
-"""Standard deviation, in tokens, over which prediction's correction of an overlooked click fades."""
+CLICK_REACH, FINE_CLICK_REACH = 0.75, 0.3
+"""Standard deviation, in tokens, over which prediction's correction of an overlooked click fades: without and with a
+pyramid, whose network follows clicks by itself and more finely."""
 
 
 class ImageFeatures(NamedTuple):
@@ -69,7 +70,9 @@ class MSAM(PromptableNetwork):
         self.patch_size, self.num_classes = config.patch_size, config.num_classes
         self.background, self.n_auto_stages = config.background, config.n_auto_stages
         self.class_chunk = config.class_chunk
-        self.click_reach = tuple(CLICK_REACH * edge for edge in config.token_size)
+        self.click_reach = tuple(
+            (FINE_CLICK_REACH if config.pyramid else CLICK_REACH) * edge for edge in config.token_size
+        )
         dim = config.decoder_dim
         self.pyramid = None
         if config.pyramid:

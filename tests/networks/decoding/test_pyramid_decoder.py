@@ -81,3 +81,8 @@ def test_resuming_continues_where_a_stage_ended():
 def test_tokens_that_do_not_halve_are_refused():
     with pytest.raises(ValueError, match="pyramid needs tokens"):
         tiny_config(token_size=(8, 8, 2), pyramid=WIDTHS)
+
+
+def test_corrections_reach_less_far_beside_a_pyramid():
+    assert tiny_model().click_reach == (6.0, 6.0, 6.0)
+    assert tiny_model(pyramid=WIDTHS).click_reach == pytest.approx((2.4, 2.4, 2.4))
