@@ -38,6 +38,7 @@ TRAINERS = {
     **_classes("msam_nn.trainers.msam.trainer", "MSAMTrainer"),
     **_classes("msam_nn.trainers.msam.variants", "MSAMFullFinetuneTrainer"),
     **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
+    **_classes("msam_nn.trainers.msam_unet.trainer", "MSAMUNetTrainer"),
     **_classes(
         "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",

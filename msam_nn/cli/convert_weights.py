@@ -1,4 +1,4 @@
-"""``msam convert-weights``: released SAM-Med3D or M-SAM weights, made to fit a data set's plans."""
+"""``msam convert-weights``: SAM-Med3D's, M-SAM's or a trained nnU-Net's weights, made to fit a data set's plans."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register ``msam convert-weights``."""
     parser = subparsers.add_parser(
         "convert-weights",
-        help="make released weights fit a data set, for nnUNetv2_train -pretrained_weights",
+        help="make released weights, or a trained nnU-Net's, fit for nnUNetv2_train -pretrained_weights",
         description="Write SAM-Med3D's or M-SAM's released weights as a file for nnUNetv2_train -pretrained_weights, "
-        "with the classes and input channels of a planned data set.",
+        "with the classes and input channels of a planned data set; or a checkpoint of nnUNetTrainer, for "
+        "MSAMUNetTrainer, which freezes it and learns clicks.",
     )
-    parser.add_argument("source", type=Path, help="the released file, e.g. sam_med3d_turbo.pth")
+    parser.add_argument("source", type=Path, help="sam_med3d_turbo.pth, or .../fold_0/checkpoint_final.pth of nnU-Net")
     parser.add_argument("-d", "--dataset", required=True, help="number or name of the data set")
     parser.add_argument("-p", "--plans", default="MSAMPretrainedPlans", help="default: %(default)s")
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
@@ -40,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
     dataset = find_dataset(args.dataset)
     plans = read_json(dataset / f"{args.plans}.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
     dataset_json = read_json(dataset / "dataset.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
-    content = convert(args.source, plans, args.configuration, dataset_json, seed=args.seed)
+    content, trainer = convert(args.source, plans, args.configuration, dataset_json, seed=args.seed)
     write_weight_file(content, args.output, force=args.force)
     print(f"{args.output}\n{describe(content)}")
     print(
-        f"\nTrain with: nnUNetv2_train {dataset.name} {args.configuration} FOLD -tr MSAMTrainer -p {args.plans} "
+        f"\nTrain with: nnUNetv2_train {dataset.name} {args.configuration} FOLD -tr {trainer} -p {args.plans} "
         f"-pretrained_weights {args.output}"
     )
     return 0
@@ -52,16 +53,16 @@ def run(args: argparse.Namespace) -> int:
 
 def convert(
     source: Path, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], *, seed: int = 0
-) -> dict[str, Any]:
-    """A network for the plans with the released weights in it, as nnU-Net's ``load_pretrained_weights`` reads it.
+) -> tuple[dict[str, Any], str]:
+    """A network for the plans with the source's weights in it, as nnU-Net's ``load_pretrained_weights`` reads it.
 
     Arguments:
-        source: a SAM-Med3D or M-SAM file.
+        source: a SAM-Med3D or M-SAM file, or a checkpoint of a U-Net that ``nnUNetv2_train`` wrote.
         plans, dataset_json: nnU-Net's; ``plans`` may be changed.
         seed: for LoRA, adapter and whatever else the file does not have.
 
     Returns:
-        ``network_weights`` (a state dict) and the provenance under ``msam_nn``.
+        ``network_weights`` (a state dict) and the provenance under ``msam_nn``; and the trainer to use them with.
 
     Raises:
         UserError: if the file is of another kind or the plans are for another network.
@@ -71,23 +72,30 @@ def convert(
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, released_state_dict, sha256
+    from msam_nn.networks.weights.nnunet import is_unet_state, load_unet
     from msam_nn.networks.weights.sam_med3d import CheckpointError, load_reference_checkpoint
     from msam_nn.trainers.msam.architecture import adopt_plans
     from msam_nn.trainers.msam.trainer import MSAMTrainer
+    from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
 
-    released = released_state_dict(read_weight_file(source))
-    adopt_plans(plans, configuration, dataset_json)
+    weights = released_state_dict(read_weight_file(source))
+    if is_unet_state(weights):
+        trainer, prepare, load = MSAMUNetTrainer, prepare_plans, load_unet
+    else:
+        trainer, prepare, load = MSAMTrainer, adopt_plans, load_reference_checkpoint
+    prepare(plans, configuration, dataset_json)
     manager = PlansManager(plans)
     resolved = manager.get_configuration(configuration)
     channels = determine_num_input_channels(manager, resolved, dataset_json)
     outputs = manager.get_label_manager(dataset_json).num_segmentation_heads
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = MSAMTrainer.build_network_architecture(manager, resolved, channels, outputs)
+        network = trainer.build_network_architecture(manager, resolved, channels, outputs)
     try:
-        report = load_reference_checkpoint(network, released)
+        report = load(network, weights)
     except CheckpointError as error:
-        hint = "" if network.config.lora_rank else f" {manager.plans_name} may not be plans of MSAMPretrainedPlanner."
+        wrong_plans = trainer is MSAMTrainer and not network.config.lora_rank
+        hint = f" {manager.plans_name} may not be plans of MSAMPretrainedPlanner." if wrong_plans else ""
         raise UserError(f"{source}: {error}{hint}") from error
     provenance = {
         "source": source.name,
@@ -107,7 +115,7 @@ def convert(
         "merged": report.merged,
         "unused": report.unused,
     }
-    return {"network_weights": network.state_dict(), PROVENANCE: provenance}
+    return {"network_weights": network.state_dict(), PROVENANCE: provenance}, trainer.__name__
 
 
 def find_dataset(name_or_id: str) -> Path:

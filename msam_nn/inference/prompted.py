@@ -100,7 +100,7 @@ class PromptedPredictor(nnUNetPredictor):
                 self.promptable.load_state_dict(parameters)
                 logits.append(self.predict_sliding_window_return_logits(image).float().cpu())
             logits = torch.stack(logits).mean(0)
-            self._start = logits[1:] if network.background else logits
+            self._start = logits[1:] - logits[:1] if network.background else logits
         else:
             self._start = torch.full((network.num_classes, *image.shape[1:]), EMPTY)
         mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()

@@ -106,6 +106,17 @@ class PromptableNetwork(nn.Module, ABC):
         n_stages = n_stages or self.n_auto_stages
         if prompt_source is None:
             return self.add_background(self.predict_masks(features, n_stages))
+        return self.run_stages(features, prompt_source, n_stages, classes, silent)
+
+    def run_stages(
+        self,
+        features: Any,
+        prompt_source: PromptSource,
+        n_stages: int,
+        classes: Tensor | None = None,
+        silent: Container[int] = (),
+    ) -> list[Tensor]:
+        """The loop of :meth:`forward`, on the features of an image."""
         stages, state, masks = [], None, None
         for stage in range(n_stages):
             prompts = prompt_source(stage, None if masks is None else masks.detach())

@@ -50,7 +50,7 @@ def test_file_serves_full_finetuning_too(planned_dataset, sam_med3d_file, tmp_pa
 
 
 def test_msam_file_brings_adapter_and_lora(msam_file, plans, dataset_json):
-    content = convert(msam_file, plans, "3d_fullres", dataset_json)
+    content, _ = convert(msam_file, plans, "3d_fullres", dataset_json)
     assert content["msam_nn"]["kind"] == "M-SAM"
     assert content["msam_nn"]["new"] == ["class_embedding"]
     key = "image_encoder.blocks.0.attn.qkv.lora_b_v.weight"
@@ -62,7 +62,7 @@ def test_msam_file_brings_adapter_and_lora(msam_file, plans, dataset_json):
 
 def test_what_a_network_without_lora_and_adapter_makes_of_an_msam_file(msam_file, plans, dataset_json):
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(lora_rank=0, adapter=False)
-    content = convert(msam_file, plans, "3d_fullres", dataset_json)
+    content, _ = convert(msam_file, plans, "3d_fullres", dataset_json)
     origin, description = content["msam_nn"], describe(content)
     assert len(origin["merged"]) == 3 and all(name.startswith("bidatt.") for name in origin["unused"])
     assert "LoRA into 3 weights" in description
@@ -72,7 +72,7 @@ def test_what_a_network_without_lora_and_adapter_makes_of_an_msam_file(msam_file
 def test_region_data_sets_have_one_mask_per_region(sam_med3d_file, plans, dataset_json):
     dataset_json["labels"] = {"background": 0, "whole": [1, 2], "core": 2}
     dataset_json["regions_class_order"] = [1, 2]
-    content = convert(sam_med3d_file, plans, "3d_fullres", dataset_json)
+    content, _ = convert(sam_med3d_file, plans, "3d_fullres", dataset_json)
     assert content["network_weights"]["class_embedding"].shape[0] == 2
     assert content["msam_nn"]["outputs"] == 2
 
@@ -89,7 +89,8 @@ def test_provenance_is_stored_plainly(planned_dataset, sam_med3d_file, tmp_path)
 
 
 def test_seed_decides_the_new_weights(sam_med3d_file, plans, dataset_json):
-    states = [convert(sam_med3d_file, plans, "3d_fullres", dataset_json, seed=s)["network_weights"] for s in (0, 0, 1)]
+    made = [convert(sam_med3d_file, plans, "3d_fullres", dataset_json, seed=seed)[0] for seed in (0, 0, 1)]
+    states = [content["network_weights"] for content in made]
     key = "image_encoder.blocks.0.attn.qkv.lora_a_q.weight"
     assert torch.equal(states[0][key], states[1][key])
     assert not torch.equal(states[0][key], states[2][key])

@@ -2,80 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import Tensor, autocast, nn
+from torch import nn
 
 from msam_nn.errors import UserError
-from msam_nn.folders import new_file
 from msam_nn.networks import MSAM
-from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
-from msam_nn.prompts import SimulatedClicks, foreground
-from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
-from msam_nn.trainers.click_sessions import ClickRecipe, Session
-from msam_nn.trainers.component_sampling import ComponentDataset
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
-from msam_nn.trainers.optimisation import parameter_groups
-from msam_nn.trainers.progress import ProgressMixin
-from msam_nn.trainers.targets import Targets, split_targets
-
-CLICK_VALIDATIONS = 10
-"""Batches of an epoch's online validation that are also clicked: a session costs several predictions."""
+from msam_nn.trainers.promptable_trainer import PromptableTrainer
 
 
-class MSAMTrainer(ProgressMixin, nnUNetTrainer):
+class MSAMTrainer(PromptableTrainer):
     """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
-
-    A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
-    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which samples are clicked when).
-
-    The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
-    averaged over the stages. With more than :attr:`max_classes_per_step` classes each step refines a random subset of
-    them; the rest count as background in that step.
     """
 
-    click_recipe = ClickRecipe()
-    n_click_stages = CLICK_STAGES
-    max_classes_per_step = CLASSES_PER_STEP
-    sample_components = True
-    """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
-    initial_learning_rate = 8e-4
-    schedule: type[PolyLRScheduler] = PolyLRScheduler
-    """nnU-Net's; the paper's is a step schedule."""
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008
-    ) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
+    def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
         adopt_plans(plans, configuration, dataset_json, self.architecture_changes)
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = self.initial_learning_rate
-        self.weight_decay = 0.1
-        self.enable_deep_supervision = False
-        planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
-        if planned is not None:
-            self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
-        self.click_validations_left = CLICK_VALIDATIONS
-        self.click_generator = torch.Generator(device=self.device)
-        self.logger.local_logger = ClickLogger()
 
     @staticmethod
     def build_network_architecture(
@@ -125,203 +73,7 @@ class MSAMTrainer(ProgressMixin, nnUNetTrainer):
 
     @property
     def msam(self) -> MSAM:
-        """The network itself, without DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return getattr(network, "_orig_mod", network)
-
-    @property
-    def n_stages(self) -> int:
-        return self.msam.config.n_auto_stages + self.n_click_stages
-
-    def _build_loss(self) -> nn.Module:
-        loss = super()._build_loss()
-        loss.weight_ce = loss.weight_dice = 0.5
-        return loss
-
-    def configure_optimizers(self):
-        groups = parameter_groups(self.network, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
-        return optimizer, self.schedule(optimizer, self.initial_lr, self.num_epochs)
+        return self.promptable
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         """M-SAM is supervised at every refinement stage, not at every resolution."""
-
-    def get_tr_and_val_datasets(self):
-        datasets = super().get_tr_and_val_datasets()
-        for dataset, purpose in zip(datasets, ("training", "validation"), strict=True):
-            if len(dataset.identifiers) == 0:
-                raise UserError(
-                    f"Fold {self.fold} of {self.plans_manager.dataset_name} has no {purpose} case: check "
-                    f"splits_final.json in {self.preprocessed_dataset_folder_base}, or train fold 'all'."
-                )
-        training, validation = datasets
-        return (ComponentDataset(training) if self.sample_components else training), validation
-
-    def do_split(self):
-        try:
-            return super().do_split()
-        except ValueError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{self.plans_manager.dataset_name} cannot be split into folds ({reason}): "
-                f"with fewer than 5 cases train fold 'all', or write a splits_final.json."
-            ) from error
-
-    def on_train_epoch_start(self) -> None:
-        super().on_train_epoch_start()
-        # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
-        self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
-
-    @property
-    def budget_fraction(self) -> float:
-        """Share of the training that has passed; with a time budget, of that."""
-        return self.current_epoch / self.num_epochs
-
-    def draw_session(self, batch_size: int) -> Session:
-        """Which samples of this step are clicked when."""
-        return self.click_recipe.draw(
-            batch_size,
-            n_auto_stages=self.n_stages - self.n_click_stages,
-            n_click_stages=self.n_click_stages,
-            progress=self.budget_fraction,
-            generator=self.click_generator,
-        )
-
-    def draw_classes(self) -> Tensor | None:
-        """The classes this step refines; None for all."""
-        n = self.msam.config.num_classes
-        if n <= self.max_classes_per_step:
-            return None
-        order = torch.rand(n, generator=self.click_generator, device=self.device).argsort()
-        return order[: self.max_classes_per_step].sort().values
-
-    def insist_on_declared_labels(self, target: Tensor) -> None:
-        """Raises:
-        UserError: if a label map on the CPU holds a value that ``dataset.json`` does not declare (in the loss it
-            would be an index out of range).
-        """
-        highest = max(self.label_manager.all_labels + [self.label_manager.ignore_label or 0])
-        if not self.label_manager.has_regions and int(target.max()) > highest:
-            raise UserError(
-                f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
-                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with "
-                f"--verify_dataset_integrity, which names the cases, then correct dataset.json or the labels and "
-                f"preprocess again."
-            )
-
-    def train_step(self, batch: dict) -> dict:
-        self.insist_on_declared_labels(batch["target"])
-        data, targets, classes = self._on_device(batch, self.draw_classes())
-        session = self.draw_session(len(data))
-        clicks = self._clicks(targets, session.first_click)
-        self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            stages = self.network(data, clicks, session.n_stages, classes, session.silent)
-            loss = sum(self.loss(logits, targets.loss) for logits in stages) / len(stages)
-        self._update(loss)
-        return {"loss": loss.detach().cpu().numpy()}
-
-    def on_validation_epoch_start(self) -> None:
-        super().on_validation_epoch_start()
-        self.click_validations_left = CLICK_VALIDATIONS
-
-    def validation_step(self, batch: dict) -> dict:
-        """nnU-Net's counts for the automatic prediction; in the epoch's first batches also ``click_counts``."""
-        counts = {}
-        if self.click_validations_left:
-            self.click_validations_left -= 1
-            counts = {"click_counts": self.count_after_clicks(batch)}
-        return {**super().validation_step(batch), **counts}
-
-    def count_after_clicks(self, batch: dict) -> np.ndarray:
-        """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
-        corrects the automatic mask."""
-        data, targets, _ = self._on_device(batch, None)
-        first = self.msam.n_auto_stages if self.click_recipe.p_automatic else 0
-        corrects = torch.full((len(data),), first, device=self.device)
-        with self._autocast():
-            logits = self.network(data, self._clicks(targets, corrects), self.n_stages)[-1]
-        masks = logits[:, 1:] if self.msam.background else logits
-        found = foreground(masks, exclusive=not self.label_manager.has_regions)
-        valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
-        true = targets.masks
-        counts = [((a & b) & valid).sum((0, 2, 3, 4)) for a, b in ((found, true), (found, ~true), (~found, true))]
-        return torch.stack(counts).cpu().numpy()
-
-    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
-        counts = torch.as_tensor(sum(output.pop("click_counts", 0) for output in val_outputs), device=self.device)
-        if self.is_ddp:
-            dist.all_reduce(counts)
-        hit, wrong, missed = counts.double().cpu()
-        dice = (2 * hit / (2 * hit + wrong + missed)).nanmean().item()
-        self.logger.log(CLICK_DICE, dice, self.current_epoch)
-        super().on_validation_epoch_end(val_outputs)
-        automatic = self.logger.get_value("mean_fg_dice", step=-1)
-        self.print_to_log_file(f"Mean pseudo dice: automatic {automatic:.4f}, after the last click {dice:.4f}")
-
-    def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
-        """Image, targets of ``classes`` (None for all), and these classes."""
-        targets = split_targets(
-            batch["target"].to(self.device, non_blocking=True),
-            num_classes=self.msam.num_classes,
-            has_regions=self.label_manager.has_regions,
-            ignore_label=self.label_manager.ignore_label,
-            classes=classes,
-        )
-        return batch["data"].to(self.device, non_blocking=True), targets, classes
-
-    def _clicks(self, targets: Targets, first_click: Tensor) -> SimulatedClicks:
-        return SimulatedClicks(
-            targets.masks,
-            first_click=first_click,
-            valid=targets.valid,
-            exclusive=not self.label_manager.has_regions,
-            p_central=self.click_recipe.p_central,
-            reach=self.msam.click_reach if self.click_recipe.corrected else None,
-            generator=self.click_generator,
-        )
-
-    def _autocast(self):
-        return autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context()
-
-    def _update(self, loss: Tensor) -> None:
-        """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
-        scaler = self.grad_scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        if scaler is not None:
-            scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if scaler is None:
-            self.optimizer.step()
-        else:
-            scaler.step(self.optimizer)
-            scaler.update()
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write beside and rename, so that a full disk leaves the previous checkpoint readable.
-
-        Raises:
-            UserError: if the file cannot be written.
-        """
-        if self.local_rank != 0 or self.disable_checkpointing:
-            return super().save_checkpoint(filename)
-        try:
-            with new_file(Path(filename)) as partial:
-                super().save_checkpoint(str(partial))
-        except (OSError, RuntimeError) as error:
-            kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
-            raise UserError(
-                f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "
-                f"space and continue with --c."
-            ) from error
-
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        except (RuntimeError, ValueError) as error:
-            name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
-            reason = str(error).splitlines()[-1].strip()
-            raise UserError(
-                f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
-                f"Was the data set planned again after that training? Train again, or restore the plans it used."
-            ) from error

@@ -1,0 +1,181 @@
+"""nnU-Net's own U-Net, promptable: it runs once an image, and each stage adds to its logits."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from msam_nn.networks.layers.basic import Triple
+from msam_nn.networks.msam_unet.prompt_path import PromptPath
+from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
+
+CLICK_SIGMA = 5.0
+"""Standard deviation in voxels of a click's Gaussian."""
+
+FIRST_GAIN = 4.0
+"""Height in logits with which a click's Gaussian acts before anything is learned."""
+
+HEADS, RENAMED = ".seg_layers.", ".heads."
+"""nnU-Net leaves segmentation heads out when it loads pretrained weights, by this part of their names. Ours belong to
+the frozen U-Net, so they go by another name in state dictionaries."""
+
+
+class UNetFeatures(NamedTuple):
+    """What one image gives to all classes and stages.
+
+    masks: the U-Net's mask logits ``(B, K, D, H, W)``, relative to the background's.
+    image: what the prompt path takes from its features.
+    """
+
+    masks: Tensor
+    image: tuple[Tensor, ...]
+
+
+class UNetState(NamedTuple):
+    """What one stage hands to the next: mask logits ``(B, k, D, H, W)`` and all clicks, inside and outside, as maps
+    ``(B, k, 2, D, H, W)``; None for no click yet."""
+
+    logits: Tensor
+    clicks: Tensor | None
+
+
+class MSAMUNet(PromptableNetwork):
+    """A U-Net of ``dynamic_network_architectures`` with M-SAM's loop on it.
+
+    ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. Stages with prompts add
+    to its logits; classes without a click stay as they are.
+
+    Arguments:
+        unet: plain or residual, with ``encoder`` and ``decoder``.
+        num_outputs: the U-Net's logits: classes and background, or regions.
+    """
+
+    n_auto_stages = 1
+
+    def __init__(self, unet: nn.Module, *, patch_size: Triple, num_outputs: int, background: bool) -> None:
+        super().__init__()
+        self.patch_size, self.background = tuple(patch_size), background
+        self.num_classes = num_outputs - int(background)
+        self.click_reach = (CLICK_SIGMA / 2,) * 3
+        self.unet = unet
+        self.prompt_path = PromptPath(
+            patch_size=self.patch_size,
+            strides=[tuple(s) if not isinstance(s, int) else (s,) * 3 for s in unet.encoder.strides],
+            channels=list(unet.encoder.output_channels),
+            num_classes=self.num_classes,
+        )
+        self.gain = nn.Parameter(torch.tensor(FIRST_GAIN))
+        self.register_buffer("unet_is_given", torch.zeros((), dtype=torch.bool))
+        self.register_state_dict_post_hook(_rename_heads)
+        self.register_load_state_dict_pre_hook(_restore_heads)
+
+    def freeze_unet(self) -> None:
+        """From now on only the prompt path trains."""
+        self.unet_is_given.fill_(True)
+        self.unet.requires_grad_(False)
+        self.unet.eval()
+
+    @property
+    def is_frozen(self) -> bool:
+        return not next(self.unet.parameters()).requires_grad
+
+    def train(self, mode: bool = True) -> MSAMUNet:
+        super().train(mode)
+        if self.is_frozen:
+            self.unet.eval()
+        return self
+
+    def run_unet(self, image: Tensor) -> tuple[Tensor | list[Tensor], list[Tensor]]:
+        """The U-Net's outputs (a list with deep supervision, finest first), and its features, finest first: those of
+        the decoder's stages and the encoder's last."""
+        if tuple(image.shape[2:]) != self.patch_size:
+            raise ValueError(f"This network takes images of {self.patch_size} voxels, got {tuple(image.shape[2:])}.")
+        decoder, features, outputs = self.unet.decoder, [], []
+        *skips, below = self.unet.encoder(image)
+        features.append(below)
+        for stage, up, head, skip in zip(
+            decoder.stages, decoder.transpconvs, decoder.seg_layers, reversed(skips), strict=True
+        ):
+            below = stage(torch.cat([up(below), skip], dim=1))
+            features.append(below)
+            if decoder.deep_supervision or stage is decoder.stages[-1]:
+                outputs.append(head(below))
+        return (outputs[::-1] if decoder.deep_supervision else outputs[-1]), features[::-1]
+
+    def relative_masks(self, logits: Tensor) -> Tensor:
+        """nnU-Net's logits ``(B, num_outputs, ...)`` as mask logits ``(B, K, ...)``."""
+        return logits[:, 1:] - logits[:, :1] if self.background else logits
+
+    def encode(self, image: Tensor) -> UNetFeatures:
+        return self._features(*self.run_unet(image))
+
+    def _features(self, outputs: Tensor | list[Tensor], features: list[Tensor]) -> UNetFeatures:
+        finest = outputs[0] if isinstance(outputs, list) else outputs
+        return UNetFeatures(self.relative_masks(finest), self.prompt_path.image_half(features))
+
+    def refine(
+        self, features: UNetFeatures, prompts: Points | None, state: UNetState | None, classes: Tensor | None = None
+    ) -> UNetState:
+        """One stage; without prompts at the first it is the U-Net's own answer."""
+        if classes is None:
+            classes = torch.arange(self.num_classes, device=features.masks.device)
+        if state is None:
+            state = UNetState(features.masks[:, classes], None)
+        if prompts is None:
+            return state
+        b, k = prompts.labels.shape[:2]
+        written = self.write(prompts).to(features.masks.dtype)
+        clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
+        before = state.logits.detach()
+        added = self.prompt_path(
+            features.image,
+            prompts.points.flatten(0, 1),
+            prompts.labels.flatten(0, 1),
+            before.flatten(0, 1)[:, None],
+            clicks.flatten(0, 1),
+            classes.repeat(b),
+        ).view_as(before)
+        logits = before + added + self.gain * (clicks[:, :, 0] - clicks[:, :, 1])
+        due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
+        return UNetState(torch.where(due, logits, before), clicks)
+
+    def masks(self, state: UNetState) -> Tensor:
+        return state.logits
+
+    def resume(self, masks: Tensor, clicks: Points | None = None) -> UNetState:
+        return UNetState(masks, None if clicks is None else self.write(clicks).to(masks.dtype))
+
+    def write(self, clicks: Points) -> Tensor:
+        """Clicks as Gaussians of height 1, ``(B, K, 2, D, H, W)``: inside, outside."""
+        bumps = []
+        for axis, extent in enumerate(self.patch_size):
+            voxel = torch.arange(extent, device=clicks.points.device)
+            bumps.append(torch.exp(-0.5 * ((voxel - clicks.points[..., axis, None]) / CLICK_SIGMA) ** 2))
+        maps = []
+        for kind in (POSITIVE, NEGATIVE):
+            chosen = (clicks.labels == kind).to(bumps[0].dtype)
+            maps.append(torch.einsum("bkp,bkpd,bkph,bkpw->bkpdhw", chosen, *bumps).amax(2))
+        return torch.stack(maps, dim=2)
+
+    @torch.compiler.disable(recursive=False)
+    def forward(self, image: Tensor, prompt_source=None, n_stages=None, classes=None, silent=range(0)) -> Any:
+        """The U-Net's answer, or with a prompt source the stages' logits; while the U-Net trains, its outputs come
+        first: ``(outputs, stages)``."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_frozen):
+            outputs, unet_features = self.run_unet(image)
+        if prompt_source is None:
+            return outputs
+        stages = self.run_stages(self._features(outputs, unet_features), prompt_source, n_stages, classes, silent)
+        return stages if self.is_frozen or not self.training else (outputs, stages)
+
+
+def _rename_heads(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:
+    for key in [key for key in state if key.startswith(prefix) and HEADS in key]:
+        state[key.replace(HEADS, RENAMED)] = state.pop(key)
+
+
+def _restore_heads(module: nn.Module, state: dict, prefix: str, *_: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix) and RENAMED in key]:
+        state[key.replace(RENAMED, HEADS)] = state.pop(key)

@@ -1,0 +1,1 @@
+"""Clicks for every nnU-Net."""

@@ -1,0 +1,129 @@
+"""Training clicks on nnU-Net's own U-Net."""
+
+from __future__ import annotations
+
+import torch
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import Tensor, nn
+
+from msam_nn.errors import UnsupportedError, UserError
+from msam_nn.networks.msam_unet import MSAMUNet
+from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.promptable_trainer import PromptableTrainer
+from msam_nn.trainers.targets import Targets
+
+ENTRY = "msam_unet"
+"""Entry of a configuration in the plans: whether the network has a background logit, which they do not say else."""
+
+
+class MSAMUNetTrainer(PromptableTrainer):
+    """M-SAM's loop on the U-Net of any nnU-Net plans.
+
+    With ``-pretrained_weights`` from ``msam convert-weights`` the trained U-Net is frozen and the prompt path alone
+    trains: the automatic result stays nnU-Net's. Without, both train together, the U-Net with nnU-Net's own loss and
+    deep supervision.
+    """
+
+    click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=0)
+    initial_learning_rate = 1e-3
+
+    def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
+        prepare_plans(plans, configuration, dataset_json)
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,
+    ) -> nn.Module:
+        """Build the network from the plans alone; nnU-Net's predictor calls this too."""
+        unet = get_network_from_plans(
+            configuration_manager.network_arch_class_name,
+            configuration_manager.network_arch_init_kwargs,
+            configuration_manager.network_arch_init_kwargs_req_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=enable_deep_supervision,
+        )
+        return MSAMUNet(
+            unet,
+            patch_size=tuple(configuration_manager.patch_size),
+            num_outputs=num_output_channels,
+            background=configuration_manager.configuration[ENTRY]["background"],
+        )
+
+    def initialize(self) -> None:
+        self.enable_deep_supervision = True
+        super().initialize()
+
+    def on_train_start(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        if self.promptable.unet_is_given:
+            self.freeze_unet()
+        trained, total = self.promptable.parameter_counts()
+        what = "the prompt path of a given U-Net" if self.promptable.is_frozen else "U-Net and prompt path together"
+        self.print_to_log_file(f"MSAMUNetTrainer: {what}; {trained:,} of {total:,} parameters train")
+        super().on_train_start()
+
+    def freeze_unet(self) -> None:
+        """Train the prompt path alone, with an optimizer of its own and no deep supervision."""
+        if self.promptable.is_frozen:
+            return
+        self.promptable.freeze_unet()
+        self.enable_deep_supervision = False
+        self.set_deep_supervision_enabled(False)
+        self.loss = self._build_loss()
+        self.optimizer, self.lr_scheduler = self.configure_optimizers()
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        checkpoint = filename_or_checkpoint
+        if isinstance(checkpoint, str):
+            checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
+        if checkpoint["network_weights"]["unet_is_given"]:  # before the optimizer's state is read
+            self.freeze_unet()
+        super().load_checkpoint(filename_or_checkpoint)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        self.promptable.unet.decoder.deep_supervision = enabled and self.enable_deep_supervision
+
+    def _build_loss(self) -> nn.Module:
+        return nnUNetTrainer._build_loss(self)
+
+    def step_loss(self, outputs: list[Tensor] | tuple, targets: Targets, target: Tensor | list[Tensor]) -> Tensor:
+        """The mean over the stages; while the U-Net trains, plus nnU-Net's own loss on its outputs."""
+        finest = self.loss.loss if isinstance(self.loss, DeepSupervisionWrapper) else self.loss
+        unet, stages = (None, outputs) if self.promptable.is_frozen else outputs
+        clicked = sum(finest(logits, targets.loss) for logits in stages) / len(stages)
+        return clicked if unet is None else clicked + self.loss(unet, target)
+
+
+def prepare_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
+    """Note in the plans what the network cannot see in them.
+
+    Raises:
+        UserError: if the configuration is missing or its network is no U-Net of nnU-Net's.
+        UnsupportedError: for 2D configurations.
+    """
+    if configuration not in plans["configurations"]:
+        known = ", ".join(plans["configurations"])
+        raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration}, only {known}.")
+    manager = PlansManager(plans)
+    resolved = manager.get_configuration(configuration)
+    if len(resolved.patch_size) != 3:
+        raise UnsupportedError(f"MSAMUNetTrainer is 3D and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
+    if "n_conv_per_stage_decoder" not in resolved.network_arch_init_kwargs:
+        raise UserError(
+            f"The plans {plans['plans_name']} describe {resolved.network_arch_class_name}, which is no U-Net: use "
+            f"nnU-Net's own plans (nnUNetPlans, nnUNetResEncUNetMPlans, ...) with MSAMUNetTrainer."
+        )
+    background = not manager.get_label_manager(dataset_json).has_regions
+    plans["configurations"][configuration][ENTRY] = {"background": background}

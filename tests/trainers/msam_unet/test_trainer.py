@@ -1,0 +1,202 @@
+"""MSAMUNetTrainer on the phantom with nnU-Net's own plans, shrunk."""
+
+import contextlib
+import copy
+import io
+
+import pytest
+import torch
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from msam_nn.cli.convert_weights import convert
+from msam_nn.errors import UnsupportedError, UserError
+from msam_nn.networks import Points
+from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
+
+CPU = torch.device("cpu")
+PLAIN = {
+    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+    "arch_kwargs": {
+        "n_stages": 3, "features_per_stage": [8, 16, 16], "conv_op": "torch.nn.modules.conv.Conv3d",
+        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+        "n_conv_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    },
+    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+}  # fmt: skip
+RESIDUAL = copy.deepcopy(PLAIN)
+RESIDUAL["network_class_name"] = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+RESIDUAL["arch_kwargs"]["n_blocks_per_stage"] = RESIDUAL["arch_kwargs"].pop("n_conv_per_stage")
+
+
+@pytest.fixture
+def plans(phantom_plans):
+    plans, dataset_json = copy.deepcopy(phantom_plans)
+    plans["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(PLAIN)
+    return plans, dataset_json
+
+
+@pytest.fixture
+def make(plans, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+
+    def make(cls=MSAMUNetTrainer, dataset_json=None, **architecture):
+        torch.manual_seed(0)
+        own = copy.deepcopy(plans[0])
+        own["configurations"]["3d_fullres"]["architecture"].update(architecture)
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer = cls(own, "3d_fullres", 0, dataset_json or plans[1], CPU)
+            trainer.initialize()
+        return trainer
+
+    return make
+
+
+def batch(trainer, highest=2, frozen=False):
+    generator = torch.Generator().manual_seed(0)
+    target = torch.zeros(2, 1, 16, 32, 32, dtype=torch.int16)
+    target[:, :, 4:12, 8:20, 8:20] = 1
+    target[:, :, 4:12, 20:28, 8:20] = highest
+    image = torch.randn(2, trainer.num_input_channels, 16, 32, 32, generator=generator)
+    coarse = target[..., ::2, ::2]
+    return {"data": image, "target": target if frozen else [target, coarse][: len(trainer.loss.weight_factors)]}
+
+
+def trained_unet(make, tmp_path, **architecture):
+    """nnU-Net's own trainer with random weights that matter, and its checkpoint."""
+    trainer = make(nnUNetTrainer, **architecture)
+    trainer.save_checkpoint(str(tmp_path / "checkpoint_final.pth"))
+    return trainer, tmp_path / "checkpoint_final.pth"
+
+
+@pytest.mark.parametrize("architecture", [PLAIN, RESIDUAL], ids=["plain", "residual encoder"])
+def test_a_given_unet_answers_as_before_bit_for_bit(make, plans, tmp_path, architecture):
+    unet, file = trained_unet(make, tmp_path, **architecture)
+    own = copy.deepcopy(plans[0])
+    own["configurations"]["3d_fullres"]["architecture"].update(architecture)
+    content, trainer_name = convert(file, own, "3d_fullres", plans[1])
+    assert trainer_name == "MSAMUNetTrainer"
+    torch.save(content, tmp_path / "init.pth")
+    trainer = make(**architecture)
+    with contextlib.redirect_stdout(io.StringIO()):
+        load_pretrained_weights(trainer.network, str(tmp_path / "init.pth"))
+    assert trainer.promptable.unet_is_given
+    trainer.freeze_unet()
+    trainer.on_train_epoch_start()
+    before = copy.deepcopy(trainer.promptable.unet.state_dict())
+    for _ in range(2):
+        trainer.train_step(batch(trainer, frozen=True))
+    assert all(torch.equal(before[key], value) for key, value in trainer.promptable.unet.state_dict().items())
+    for network in (unet.network, trainer.network):
+        network.eval()
+    unet.network.decoder.deep_supervision = False
+    image = torch.randn(1, 1, 16, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(unet.network(image), trainer.network(image))
+
+
+def test_only_the_prompt_path_of_a_given_unet_trains_and_resumes(make, tmp_path):
+    trainer = make()
+    trainer.freeze_unet()
+    trainer.on_train_epoch_start()
+    trainer.train_step(batch(trainer, frozen=True))
+    without = [n for n, p in trainer.promptable.named_parameters() if p.requires_grad and p.grad is None]
+    assert without == []
+    assert not any(p.requires_grad for p in trainer.promptable.unet.parameters())
+    assert not trainer.promptable.train().unet.training
+    trainer.save_checkpoint(str(tmp_path / "latest.pth"))
+    again = make()
+    again.load_checkpoint(str(tmp_path / "latest.pth"))
+    assert again.promptable.is_frozen
+    for a, b in zip(trainer.promptable.parameters(), again.promptable.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_both_train_together_with_deep_supervision(make):
+    trainer = make()
+    trainer.on_train_epoch_start()
+    losses = [float(trainer.train_step(batch(trainer))["loss"]) for _ in range(8)]
+    assert losses[-1] < losses[0]
+    without = {n.split(".")[2] for n, p in trainer.promptable.named_parameters() if p.requires_grad and p.grad is None}
+    assert without <= {"seg_layers"}, "all but nnU-Net's own head of the coarsest scale, which has no weight"
+    trainer.on_validation_epoch_start()
+    trainer.network.eval()
+    with torch.no_grad():
+        result = trainer.validation_step(batch(trainer))
+    assert result["tp_hard"].shape == (2,) and result["click_counts"].shape == (3, 2)
+
+
+def test_regions_and_ignore_label(make, plans):
+    dataset_json = copy.deepcopy(plans[1])
+    dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
+    dataset_json["regions_class_order"] = [1, 2]
+    trainer = make(dataset_json=dataset_json)
+    assert not trainer.promptable.background and trainer.promptable.num_classes == 2
+    trainer.on_train_epoch_start()
+    labels = batch(trainer, highest=3)["target"][0]
+    target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).short()
+    scales = [target, target[..., ::2, ::2]][: len(trainer.loss.weight_factors)]
+    assert float(trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": scales})["loss"]) > 0
+
+
+def click(network, voxel, label=1):
+    labels = torch.full((1, network.num_classes, 1), -1)
+    labels[0, 0] = label
+    return Points(torch.tensor(voxel).expand(1, network.num_classes, 1, 3), labels)
+
+
+def test_a_click_acts_from_the_first_step_and_on_its_class_alone(make):
+    network = make().promptable.eval()
+    image = torch.randn(1, 1, 16, 32, 32)
+    with torch.no_grad():
+        automatic, clicked = network(image, lambda stage, masks: click(network, (8, 16, 16)) if stage else None, 2)
+        removed = network(image, lambda stage, masks: click(network, (8, 16, 16), 0) if stage else None, 2)[1]
+    raised = (clicked - automatic)[0, :, 8, 16, 16]
+    assert raised[1] == pytest.approx(4.0, abs=1e-4) and raised[0] == raised[2] == 0
+    assert (removed - automatic)[0, 1, 8, 16, 16] == pytest.approx(-4.0, abs=1e-4)
+
+
+def test_resuming_continues_where_a_stage_ended(make):
+    network = make().promptable.eval()
+    first, second = click(network, (8, 16, 16)), click(network, (3, 5, 7), 0)
+    with torch.no_grad():
+        features = network.encode(torch.randn(1, 1, 16, 32, 32))
+        state = network.refine(features, first, network.refine(features, None, None))
+        resumed = network.resume(network.masks(state), first)
+        after = [network.masks(network.refine(features, second, s)) for s in (state, resumed)]
+    assert torch.equal(*after)
+
+
+def test_weights_of_other_plans_are_refused(make, plans, tmp_path):
+    _, file = trained_unet(make, tmp_path)
+    other = copy.deepcopy(plans[0])
+    other["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [8, 16, 32]
+    with pytest.raises(UserError, match="these plans need"):
+        convert(file, other, "3d_fullres", plans[1])
+    other["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(RESIDUAL)
+    with pytest.raises(UserError, match="trained with other plans"):
+        convert(file, other, "3d_fullres", plans[1])
+
+
+def test_plans_without_a_unet_are_refused(phantom_plans):
+    plans, dataset_json = phantom_plans
+    with pytest.raises(UserError, match="no U-Net"):
+        prepare_plans(plans, "3d_fullres", dataset_json)
+    with pytest.raises(UserError, match="no configuration 3d_lowres"):
+        prepare_plans(plans, "3d_lowres", dataset_json)
+    plans["configurations"]["2d"] = {**plans["configurations"]["3d_fullres"], "patch_size": [32, 32]}
+    with pytest.raises(UnsupportedError, match="use 3d_fullres"):
+        prepare_plans(plans, "2d", dataset_json)
+
+
+def test_the_predictor_rebuilds_it_from_the_plans(make):
+    trainer = make()
+    manager = trainer.plans_manager
+    built = MSAMUNetTrainer.build_network_architecture(
+        PlansManager(manager.plans), manager.get_configuration("3d_fullres"), 1, 3, False
+    )
+    assert built.load_state_dict(trainer.network.state_dict()) and not built.unet.decoder.deep_supervision
