@@ -33,7 +33,7 @@ def target(nnunet_folders):
 def test_the_same_model_on_the_same_images_scores_the_same(run, trained, target, tmp_path):
     output = tmp_path / "transfer"
     process = run("msam", "transfer", "--source", 900, "--target", 902, *MODEL, "-o", output)
-    assert "no 'after' yet" in process.stdout
+    assert "no 'before' yet" in process.stdout
     assert {f.name for f in output.iterdir()} == {"predictions", "scores.csv", "transfer.csv", "transfer.md"}
     scores = pd.read_csv(output / "scores.csv").set_index(["case", "label"])
     assert len(scores) == 6 * 2

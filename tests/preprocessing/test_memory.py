@@ -8,6 +8,7 @@ import torch
 from msam_nn.networks import MSAM, MSAMConfig
 from msam_nn.preprocessing.architecture import MODEL_SIZES, PYRAMID
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
@@ -37,7 +38,9 @@ def make_trainer(phantom_plans):
 
 
 def measure(trainer: MSAMTrainer) -> tuple[int, int]:
-    """Bytes of one training step: weights, gradients and optimizer; and all else that lives when backward begins."""
+    """Bytes of one training step with all stages: weights, gradients and optimizer; and all else that lives when
+    backward begins."""
+    trainer.click_recipe = ClickRecipe(p_automatic=0, p_long=0)
     network, n_heads = trainer.msam.config, trainer.label_manager.num_segmentation_heads
     storages = {}
 
