@@ -1,0 +1,120 @@
+// The image that is open: sends prompts one after the other, keeps what was done, brings back the mask.
+
+const POLL = 250; // ms
+
+export class Session {
+  /** onChange: something to show has changed. onError: called with an Error. onProgress: called with a status or null. */
+  constructor(server, viewer, { onChange, onError, onProgress }) {
+    Object.assign(this, { server, viewer, onChange, onError, onProgress });
+    this.name = "";
+    this.steps = []; // {prompt, seconds, waiting, undone}, oldest first
+    this.can = { undo: false, redo: false };
+    this.busy = 0;
+    this.queue = Promise.resolve();
+  }
+
+  get isOpen() {
+    return Boolean(this.name);
+  }
+
+  /** Clicks that hold now, for the marks. */
+  get clicks() {
+    return this.steps
+      .filter(({ prompt, undone }) => prompt.kind === "point" && !undone)
+      .map(({ prompt, waiting }) => ({ voxel: prompt.voxel, positive: prompt.positive, waiting }));
+  }
+
+  async open(name, files) {
+    this.name = "";
+    try {
+      await this.server.open(name, files, (progress) => this.onProgress({ message: "Sending the image", progress }));
+    } finally {
+      this.onProgress(null);
+    }
+    this.name = name;
+    this.steps = [];
+    this.can = { undo: false, redo: false };
+    this.onChange();
+    this.#watch();
+  }
+
+  prompt(prompt) {
+    const step = { prompt, waiting: true };
+    this.steps = [...this.steps.filter(({ undone }) => !undone), step];
+    return this.#do(
+      () => this.server.prompt(prompt),
+      ({ seconds }) => Object.assign(step, { waiting: false, seconds }),
+      () => (this.steps = this.steps.filter((other) => other !== step)),
+    );
+  }
+
+  undo() {
+    return this.#do(() => this.server.undo(), ({ done }) => {
+      const last = this.steps.findLast(({ undone, waiting }) => !undone && !waiting);
+      if (done && last) last.undone = true;
+    });
+  }
+
+  redo() {
+    return this.#do(() => this.server.redo(), ({ done }) => {
+      const next = this.steps.find(({ undone }) => undone);
+      if (done && next) next.undone = false;
+    });
+  }
+
+  reset() {
+    return this.#do(() => this.server.reset(), () => (this.steps = []));
+  }
+
+  automatic() {
+    const step = { prompt: { kind: "automatic" }, waiting: true };
+    const start = performance.now();
+    return this.#do(
+      async () => {
+        this.steps = [step];
+        this.onChange();
+        await this.server.startAutomatic();
+        await this.#watch();
+        return this.server.changes();
+      },
+      () => Object.assign(step, { waiting: false, seconds: (performance.now() - start) / 1000 }),
+      () => (this.steps = this.steps.filter((other) => other !== step)),
+    );
+  }
+
+  /** Show what the server works on until it is ready. */
+  async #watch() {
+    try {
+      for (;;) {
+        const status = await this.server.status();
+        if (status.state === "failed") throw new Error(status.message);
+        if (status.state === "ready" || status.state === "empty") return;
+        this.onProgress(status);
+        await new Promise((resolve) => setTimeout(resolve, POLL));
+      }
+    } finally {
+      this.onProgress(null);
+    }
+  }
+
+  #do(ask, onDone, onFailed = () => {}) {
+    this.busy++;
+    this.onChange();
+    this.queue = this.queue.then(async () => {
+      try {
+        const answer = await ask();
+        if (answer.box) this.viewer.writeMask(answer.box, answer.block);
+        this.can = { undo: answer.can_undo, redo: answer.can_redo };
+        onDone(answer);
+        if (answer.remark) this.onError(new Error(answer.remark));
+      } catch (error) {
+        onFailed();
+        this.onError(error);
+      } finally {
+        this.busy--;
+        this.onChange();
+      }
+    });
+    return this.queue;
+  }
+}
