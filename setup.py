@@ -52,7 +52,7 @@ setup(
     install_requires=DEPENDENCIES,
     extras_require=EXTRAS,
     packages=find_packages(include=["msam_nn", "msam_nn.*", "dataset_conversion", "dataset_conversion.*"]),
-    package_data={"msam_nn.reports": ["templates/*.html"]},
+    package_data={"msam_nn.reports": ["templates/*.html"], "msam_nn.server.page": ["static/*", "vendor/*"]},
     entry_points={"console_scripts": ["msam = msam_nn.cli.main:main"]},
     # A wheel keeps data files in <name>.data/data. Two folders up is the wheel's root, which lands in site-packages
     # for every Python version, where `relpath(purelib, data)` would tie the wheel to the version that built it.
