@@ -41,7 +41,7 @@ def measure(predictor: PromptedPredictor, edge: int, n_clicks: int) -> dict[str,
     predictor.set_image(torch.randn(1, edge, edge, edge), automatic=False)
     generator = torch.Generator().manual_seed(1)
     times: dict[str, list[float]] = {"click": [], "cpu": [], "stage": [], "logits": []}
-    refiner, stage = predictor._refiner, predictor._refiner.refine
+    refiner, stage = predictor.image._refiner, predictor.image._refiner.refine
 
     def timed_stage(*arguments):
         begin = time.perf_counter()

@@ -23,7 +23,8 @@ from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.inference.placement import class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
-from msam_nn.inference.prompted import MAX_WINDOWS, PromptedPredictor
+from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompted_image import MAX_WINDOWS
 
 
 @dataclass

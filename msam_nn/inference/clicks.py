@@ -32,7 +32,15 @@ class Click:
         return replace(self, voxel=tuple(int(v + o) for v, o in zip(self.voxel, offset, strict=True)))
 
 
-def honour_clicks(masks: Tensor, clicks: Sequence[Click], *, sigma: Sequence[float], exclusive: bool) -> Tensor:
+def honour_clicks(
+    masks: Tensor,
+    clicks: Sequence[Click],
+    *,
+    sigma: Sequence[float],
+    exclusive: bool,
+    heights: Sequence[float] | None = None,
+    origin: Sequence[int] = (0, 0, 0),
+) -> Tensor:
     """Mask logits ``(K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
     Where the network overlooked a click, the class's logits are raised or lowered by what the clicked voxel lacks,
@@ -41,27 +49,61 @@ def honour_clicks(masks: Tensor, clicks: Sequence[Click], *, sigma: Sequence[flo
     Arguments:
         sigma: standard deviation of that Gaussian in voxels, per axis.
         exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
+        heights, origin: for a part of an image: the whole's :func:`correction_heights`, and the part's first voxel.
     """
+    if heights is None:
+        heights = correction_heights(masks, clicks, sigma=sigma, exclusive=exclusive)
     masks = masks.clone()
-    for click in clicks:
-        lacking = _lacking(masks, click, exclusive)
-        if lacking:
-            region, bumps = [], []
-            for n, v, s in zip(masks.shape[1:], click.voxel, sigma, strict=True):
-                reach = math.ceil(CUT_OFF * s)
-                region.append(slice(max(v - reach, 0), min(v + reach + 1, n)))
-                axis = torch.arange(region[-1].start, region[-1].stop, device=masks.device) - v
-                bumps.append(torch.exp(-0.5 * (axis / s) ** 2))
-            masks[(click.class_index, *region)] += lacking * torch.einsum("d,h,w->dhw", *bumps)
-    for click in clicks:
-        masks[(click.class_index, *click.voxel)] += _lacking(masks, click, exclusive)
+    here = [click.shifted([-o for o in origin]) for click in clicks]
+    for click, height in zip(here, heights, strict=True):
+        region = correction_box(click, masks.shape[1:], sigma)
+        if height and all(lower < upper for lower, upper in region):
+            bumps = [
+                torch.exp(-0.5 * ((torch.arange(*bounds, device=masks.device) - v) / s) ** 2)
+                for bounds, v, s in zip(region, click.voxel, sigma, strict=True)
+            ]
+            place = tuple(slice(*bounds) for bounds in region)
+            masks[(click.class_index, *place)] += height * torch.einsum("d,h,w->dhw", *bumps)
+    for click in here:
+        if all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True)):
+            logits = masks[(slice(None), *click.voxel)].tolist()
+            masks[(click.class_index, *click.voxel)] += _lacking(logits, click, exclusive)
     return masks
 
 
-def _lacking(masks: Tensor, click: Click, exclusive: bool) -> float:
-    """What has to be added to the clicked class's logit at the clicked voxel: 0 if the click holds."""
-    logits = masks[(slice(None), *click.voxel)].tolist()
-    own = logits.pop(click.class_index)
+def correction_heights(
+    masks: Tensor, clicks: Sequence[Click], *, sigma: Sequence[float], exclusive: bool
+) -> list[float]:
+    """What :func:`honour_clicks` adds at each clicked voxel before the corrections fade: 0 where the click holds."""
+    if not clicks:
+        return []
+    voxels = torch.tensor([click.voxel for click in clicks])
+    logits = torch.stack([masks[(slice(None), *click.voxel)] for click in clicks]).cpu()
+    heights = []
+    for index, click in enumerate(clicks):
+        heights.append(_lacking(logits[index].tolist(), click, exclusive))
+        if heights[-1]:
+            distance = voxels - voxels[index]
+            bump = torch.exp(-0.5 * ((distance / torch.tensor(sigma)) ** 2).sum(1))
+            near = (distance.abs() <= torch.tensor(_reach(sigma))).all(1)
+            logits[:, click.class_index] += heights[-1] * bump * near
+    return heights
+
+
+def correction_box(click: Click, shape: Sequence[int], sigma: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Where a correction is felt, upper bounds excluded; an axis is empty where none of it lies in ``shape``."""
+    reach = zip(click.voxel, _reach(sigma), shape, strict=True)
+    return tuple((max(v - r, 0), max(min(v + r + 1, n), 0)) for v, r, n in reach)
+
+
+def _reach(sigma: Sequence[float]) -> list[int]:
+    return [math.ceil(CUT_OFF * s) for s in sigma]
+
+
+def _lacking(logits: list[float], click: Click, exclusive: bool) -> float:
+    """What has to be added to the clicked class's logit, of all classes' at the clicked voxel: 0 if the click holds."""
+    own = logits[click.class_index]
+    others = logits[: click.class_index] + logits[click.class_index + 1 :] if exclusive else []
     if not click.positive:
         return min(0.0, -MARGIN - own)
-    return max(0.0, max([0.0, *logits] if exclusive else [0.0]) + MARGIN - own)
+    return max(0.0, max([0.0, *others]) + MARGIN - own)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
-from scipy import ndimage
 from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import ClassPrompts
 from msam_nn.inference.windows import Box
 
@@ -55,7 +54,7 @@ def place(
     Raises:
         UserError: for an unknown class, a prompt outside the image, or a mask that does not fit.
     """
-    placed = []
+    placed, grid = [], OutputGrid.of(geometry)
     for name, given in prompts.items():
         index = class_index(name, names)
         if any(index == other.class_index for other in placed):
@@ -66,7 +65,7 @@ def place(
         mask = None
         if given.mask is not None:
             try:
-                mask = mask_to_network(read_mask(given.mask, image_file, resample_masks), geometry)
+                mask = grid.shares(read_mask(given.mask, image_file, resample_masks))
             except UserError as error:
                 raise UserError(f"class {name}, mask: {error}") from error
         placed.append(PlacedPrompts(index, clicks, promises, boxes, mask))
@@ -136,20 +135,6 @@ def _box(bounds: tuple[float, ...], space: str, geometry: ImageGeometry, where: 
             raise UserError(f"{where}: the box {list(bounds)} lies in the empty margin of the image.")
         box.append((first, last))
     return tuple(box)
-
-
-def mask_to_network(mask: np.ndarray, geometry: ImageGeometry) -> Tensor:
-    """A mask ``(z, y, x)`` on the file's grid as shares 0 to 1 on the network's grid (linear interpolation)."""
-    inverse = np.linalg.inv(geometry.network_from_file)
-    shares = ndimage.affine_transform(
-        mask.astype(np.float32),
-        inverse[:3, :3],
-        inverse[:3, 3],
-        output_shape=geometry.network_shape,
-        order=1,
-        mode="nearest",
-    )
-    return torch.from_numpy(shares)
 
 
 def read_mask(mask_file: Path, image_file: Path, resample: bool = False) -> np.ndarray:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 
 import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
@@ -14,44 +11,24 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click, honour_clicks
-from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompted_image import PromptedImage
+from msam_nn.inference.refiner import FeatureCache, WindowRefiner
+from msam_nn.inference.windows import Box
 from msam_nn.networks import PromptableNetwork
 from msam_nn.networks.layers.basic import Triple
-
-EMPTY = -10.0
-"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0."""
-
-MASK_LOGIT = 5.0
-"""Logit of a given mask inside, minus that outside."""
-
-MAX_WINDOWS = 16
-"""Windows that one prompt may reach at most."""
-
-UNDO_STEPS = 32
-
-
-@dataclass
-class _Step:
-    """Numbers of clicks and unfinished objects before a prompt, and the mask logits it overwrote."""
-
-    n_clicks: int
-    n_unfinished: int
-    overwritten: list[tuple[tuple, Tensor]] = field(default_factory=list)
 
 
 class PromptedPredictor(nnUNetPredictor):
     """nnU-Net's predictor for one image at a time, with prompts.
 
-    ``set_image`` predicts automatically by nnU-Net's sliding window, or starts from an empty mask. Each prompt then
-    refines its class in a window of the patch size around it: the current mask is the mask prompt, the click the point,
-    all clicks so far are written into the mask prompt. Where the object it added reaches a side of the window,
-    neighbouring windows continue it. A window is encoded once, and a click near its middle uses it again. Results of
-    several folds are averaged, with ``mirror_windows`` also those of mirrored windows. Coordinates are voxels of the
-    preprocessed image in array order ``(z, y, x)``; :mod:`msam_nn.inference.placement` translates a user's.
+    ``set_image`` predicts automatically by nnU-Net's sliding window, or starts from an empty mask; prompts are followed
+    by a :class:`~msam_nn.inference.prompted_image.PromptedImage`. A window is encoded once, and a click near its middle
+    uses it again. Results of several folds are averaged, with ``mirror_windows`` also those of mirrored windows.
+    Coordinates are voxels of the preprocessed image in array order ``(z, y, x)``;
+    :mod:`msam_nn.inference.placement` translates a user's.
 
-    ``unfinished`` lists class and voxel where an object goes on beyond the ``MAX_WINDOWS`` of its prompt: click there.
+    Several images at once share weights and memory for features: :meth:`open_image`.
 
     >>> predictor = PromptedPredictor(device=torch.device("cpu"))  # doctest: +SKIP
     >>> predictor.initialize_from_trained_model_folder(folder, use_folds=(0,))  # doctest: +SKIP
@@ -62,8 +39,11 @@ class PromptedPredictor(nnUNetPredictor):
     def __init__(self, *args, mirror_windows: bool = False, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.mirror_windows = mirror_windows
-        self.unfinished: list[tuple[int, Triple]] = []
-        self._masks: Tensor | None = None
+        self.cache = FeatureCache()
+        self._image: PromptedImage | None = None
+        self._per_fold: tuple[list[dict], list[PromptableNetwork]] | None = None
+        self._after_window: Callable[[], None] = lambda: None
+        self._stopped = False
 
     def initialize_from_trained_model_folder(
         self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
@@ -80,7 +60,6 @@ class PromptedPredictor(nnUNetPredictor):
         """The network without torch.compile's wrapper."""
         return getattr(self.network, "_orig_mod", self.network)
 
-    @torch.inference_mode()
     def set_image(self, image: Tensor, automatic: bool = True) -> Tensor:
         """Take a preprocessed image ``(C, D, H, W)`` and forget the one before.
 
@@ -90,44 +69,94 @@ class PromptedPredictor(nnUNetPredictor):
         Returns:
             nnU-Net's logits ``(num_outputs, D, H, W)``.
         """
-        network, self._masks = self.promptable, None
-        image, revert = pad_nd_image(image.float(), network.patch_size, "constant", {"value": 0}, True, None)
-        self._crop = tuple(revert[1:])
-        self._offset = tuple(int(s.start or 0) for s in self._crop)
+        if self._image is not None:
+            self._image.forget_features()
+            self._image = None
+        prompted = self.open_image(image)
         if automatic:
-            logits = []
+            prompted.start_from(self.predict_masks(prompted))
+        self._image = prompted
+        return self.logits
+
+    def open_image(self, image: Tensor) -> PromptedImage:
+        """A preprocessed image ``(C, D, H, W)`` with an empty mask, to be prompted beside others."""
+        image, revert = pad_nd_image(image.float(), self.promptable.patch_size, "constant", {"value": 0}, True, None)
+        mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()
+        refiner = WindowRefiner(self._networks(), image, self.device, mirror_axes, self.cache)
+        return PromptedImage(refiner, revert[1:])
+
+    @torch.inference_mode()
+    def predict_masks(
+        self, prompted: PromptedImage, on_progress: Callable[[float], bool] | None = None
+    ) -> Tensor | None:
+        """Predict an opened image without prompts, for :meth:`PromptedImage.start_from`.
+
+        Arguments:
+            on_progress: called after each window with the share done, 0 to 1; True stops the prediction.
+
+        Returns:
+            Mask logits ``(K, ...)`` of the padded image; None if it was stopped.
+        """
+        image = prompted.padded_image
+        n_windows = len(self._internal_get_sliding_window_slicers(image.shape[1:])) * len(self.list_of_parameters)
+        done = 0
+
+        def after_window() -> None:
+            nonlocal done
+            done += 1
+            self._stopped = bool(on_progress is not None and on_progress(done / n_windows))
+
+        self._after_window = after_window
+        logits = []
+        try:
             for parameters in self.list_of_parameters:
                 self.promptable.load_state_dict(parameters)
                 logits.append(self.predict_sliding_window_return_logits(image).float().cpu())
-            logits = torch.stack(logits).mean(0)
-            self._start = logits[1:] - logits[:1] if network.background else logits
-        else:
-            self._start = torch.full((network.num_classes, *image.shape[1:]), EMPTY)
-        mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()
-        self._refiner = WindowRefiner(self._networks(), image, self.device, mirror_axes)
-        return self.reset()
+            if self._stopped:
+                return None
+        finally:
+            self._after_window, self._stopped = lambda: None, False
+        logits = torch.stack(logits).mean(0)
+        return logits[1:] - logits[:1] if self.promptable.background else logits
+
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        """nnU-Net calls this for each window; once stopped it rushes through the rest, as its loader thread needs."""
+        if self._stopped:
+            return x.new_zeros((len(x), self.label_manager.num_segmentation_heads, *x.shape[2:]))
+        prediction = super()._internal_maybe_mirror_and_predict(x)
+        self._after_window()
+        return prediction
 
     def reset(self) -> Tensor:
         """Forget all prompts, keep the image, its automatic prediction and its encoded windows; returns the logits."""
-        self._clicks: list[Click] = []
-        self._steps: deque[_Step] = deque(maxlen=UNDO_STEPS)
-        self.unfinished = []
-        self._masks = self._start.clone()
+        self.image.reset()
         return self.logits
+
+    @property
+    def image(self) -> PromptedImage:
+        """The image that was set.
+
+        Raises:
+            UserError: if there is none.
+        """
+        if self._image is None:
+            raise UserError("There is no image to prompt: call set_image first.")
+        return self._image
 
     @property
     def logits(self) -> Tensor:
         """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
-        self._check_image()
-        network, masks = self.promptable, self._masks[(slice(None), *self._crop)]
-        masks = honour_clicks(masks, self.clicks, sigma=network.click_reach, exclusive=network.background)
-        return network.add_background(masks[None])[0]
+        return self.image.logits()
 
     @property
     def clicks(self) -> list[Click]:
         """All clicks since :meth:`set_image` or :meth:`reset` that were not undone, oldest first."""
-        self._check_image()
-        return [click.shifted([-o for o in self._offset]) for click in self._clicks]
+        return self.image.clicks
+
+    @property
+    def unfinished(self) -> list[tuple[int, Triple]]:
+        """Class and voxel where an object goes on beyond the ``MAX_WINDOWS`` of its prompt: click there."""
+        return [] if self._image is None else self._image.unfinished
 
     def predict(self) -> Tensor:
         """The same as :attr:`logits`: all prompts have been followed when they were added."""
@@ -138,160 +167,38 @@ class PromptedPredictor(nnUNetPredictor):
         return self.add_points([click])
 
     def add_points(self, clicks: Sequence[Click]) -> Tensor:
-        """Follow clicks one after the other; all of them are one step for :meth:`undo`.
-
-        A negative click where no prompt has led yet has nothing to take away: it is remembered for later stages.
-
-        Returns:
-            nnU-Net's logits ``(num_outputs, D, H, W)``.
-
-        Raises:
-            UserError: if no image is set, or a click lies outside the image or names no class; nothing is changed then.
-        """
-        for click in clicks:
-            self._check_class(click.class_index)
-            if not all(0 <= v < n for v, n in zip(click.voxel, self._size, strict=True)):
-                raise UserError(f"The click {click.voxel} lies outside the image of {self._size} voxels.")
-        with self._step():
-            for click in clicks:
-                click = click.shifted(self._offset)
-                self._clicks.append(click)
-                if click.positive or self._masks[(click.class_index, *click.voxel)] != EMPTY:
-                    self._spread(click)
+        """:meth:`PromptedImage.add_points`; returns the logits, as all of the following do."""
+        self.image.add_points(clicks)
         return self.logits
 
     def add_box(self, class_index: int, box: Box) -> Tensor:
-        """Segment the object of a class inside a box; outside of it the mask stays as it is.
-
-        The network has no embedding for boxes (nor has the released SAM-Med3D), so it is told with what it knows: a
-        mask prompt that rules out everything outside, and a point in the centre, which is a hint and not a promise.
-
-        Returns, raises: like :meth:`add_points`.
-        """
-        self._check_class(class_index)
-        if not all(0 <= lower < upper <= n for (lower, upper), n in zip(box, self._size, strict=True)):
-            raise UserError(f"The box {box} is empty or leaves the image of {self._size} voxels.")
-        box = tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
-        centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
-        with self._step():
-            self._spread(Click(class_index, centre, positive=True), box)
+        """:meth:`PromptedImage.add_box`."""
+        self.image.add_box(class_index, box)
         return self.logits
 
-    @torch.inference_mode()
     def set_mask(self, class_index: int, mask: Tensor) -> Tensor:
-        """Start a class from a mask: it replaces the class's current one, and clicks correct it.
-
-        Arguments:
-            mask: ``(D, H, W)``, share of each voxel inside, 0 to 1. Above one half other exclusive classes give way.
-
-        Returns, raises: like :meth:`add_points`.
-        """
-        self._check_class(class_index)
-        if tuple(mask.shape) != self._size:
-            raise UserError(f"The mask has {tuple(mask.shape)} voxels, the image {self._size}.")
-        own = MASK_LOGIT * (2 * mask.float() - 1)
-        with self._step():
-            self._write((class_index, *self._crop), own)
-            others = set(range(len(self._masks))) - {class_index} if self.promptable.background else ()
-            for index in others:
-                current = self._masks[index][self._crop]
-                self._write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
+        """:meth:`PromptedImage.set_mask`."""
+        self.image.set_mask(class_index, mask)
         return self.logits
 
-    @torch.inference_mode()
     def undo(self) -> Tensor:
-        """Take the last step back, bit for bit; returns the logits.
+        """:meth:`PromptedImage.undo`."""
+        self.image.undo()
+        return self.logits
 
-        Raises:
-            UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
-        """
-        self._check_image()
-        if not self._steps:
-            raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
-        step = self._steps.pop()
-        for region, values in reversed(step.overwritten):
-            self._masks[region] = values
-        del self._clicks[step.n_clicks :], self.unfinished[step.n_unfinished :]
+    def redo(self) -> Tensor:
+        """:meth:`PromptedImage.redo`."""
+        self.image.redo()
         return self.logits
 
     def _networks(self) -> list[PromptableNetwork]:
-        """One network per fold, on the device."""
-        networks = [self.promptable] if len(self.list_of_parameters) == 1 else []
-        for _ in self.list_of_parameters[len(networks) :]:
-            networks.append(deepcopy(self.promptable))
-        for network, parameters in zip(networks, self.list_of_parameters, strict=True):
-            network.load_state_dict(parameters)
-            network.to(self.device).eval()
-        return networks
-
-    @property
-    def _size(self) -> Triple:
-        return tuple(s.stop - s.start for s in self._crop)
-
-    def _check_image(self) -> None:
-        if self._masks is None:
-            raise UserError("There is no image to prompt: call set_image first.")
-
-    def _check_class(self, class_index: int) -> None:
-        self._check_image()
-        if not 0 <= class_index < len(self._masks):
-            raise UserError(f"The prompt names class {class_index}; there are classes 0 to {len(self._masks) - 1}.")
-
-    @contextmanager
-    def _step(self) -> Iterator[None]:
-        """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
-        self._steps.append(_Step(len(self._clicks), len(self.unfinished)))
-        try:
-            yield
-        except BaseException:
-            self.undo()
-            raise
-
-    def _write(self, region: tuple, values: Tensor) -> None:
-        self._steps[-1].overwritten.append((region, self._masks[region].clone()))
-        self._masks[region] = values
-
-    @torch.inference_mode()
-    def _spread(self, click: Click, box: Box | None = None) -> None:
-        """Refine around a click, then wherever the object it added leaves the window, until it stops."""
-        windows, done = self._refiner.windows, set()
-        queue = deque([(click.voxel, click)])
-        while queue:
-            voxel, newest = queue.popleft()
-            if any(windows.is_comfortable(start, voxel) for start in done):
-                continue
-            start = windows.best(voxel, self._refiner.known)
-            if len(done) == MAX_WINDOWS:
-                voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
-                self.unfinished.append((click.class_index, voxel))
-                return
-            done.add(start)
-            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box))
-
-    def _refine(self, class_index: int, start: Triple, newest: Click | None, box: Box | None) -> list[Triple]:
-        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window."""
-        windows = self._refiner.windows
-        region = windows.region(start)
-        old = self._masks[class_index][region].clone()
-        known = old != EMPTY
-        prompt = torch.where(known, old, 0.0)
-        outside = None if box is None else ~windows.inside(box, start)
-        if outside is not None:
-            prompt[outside] = EMPTY
-        earlier = [c for c in self._clicks if c.class_index == class_index and c is not newest]
-        refined = self._refiner.refine(start, class_index, prompt, newest, earlier)
-        if outside is not None:
-            refined[outside] = EMPTY
-        weight = windows.weight(start, CONTINUED_RAMP if newest is None else WINDOW_RAMP)
-        blended = torch.where(known, torch.lerp(old, refined, weight), refined)
-        if outside is not None:
-            blended[outside] = old[outside]
-        self._write((class_index, *region), blended)
-        if newest is None:
-            seeds = old > 0
-        elif newest.positive:
-            seeds = torch.zeros_like(known)
-            seeds[tuple(v - s for v, s in zip(newest.voxel, start, strict=True))] = True
-        else:
-            return []
-        return windows.exits(start, refined, old, self._masks[class_index], seeds)
+        """One network per fold, on the device, shared by all images."""
+        if self._per_fold is None or self._per_fold[0] is not self.list_of_parameters:
+            networks = [self.promptable] if len(self.list_of_parameters) == 1 else []
+            for _ in self.list_of_parameters[len(networks) :]:
+                networks.append(deepcopy(self.promptable))
+            for network, parameters in zip(networks, self.list_of_parameters, strict=True):
+                network.load_state_dict(parameters)
+                network.to(self.device).eval()
+            self._per_fold = (self.list_of_parameters, networks)
+        return self._per_fold[1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any
 
 import torch
@@ -20,6 +20,42 @@ CACHE_BYTES = 1 << 30
 """Memory for image features; the windows not used for longest are forgotten first."""
 
 
+_NUMBERS = count()
+
+
+class FeatureCache:
+    """Image features of one or of many images, each under a key, in bounded memory.
+
+    Arguments:
+        max_bytes: beyond that, what was not used for longest is forgotten; the newest features stay in any case.
+    """
+
+    def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._features: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+
+    def get(self, key: Hashable, encode: Callable[[], Any]) -> Any:
+        """The features under a key; ``encode`` makes them where they are missing."""
+        if key not in self._features:
+            features = encode()
+            self._features[key] = (features, _bytes(features))
+            self.bytes += self._features[key][1]
+            while len(self._features) > 1 and self.bytes > self.max_bytes:
+                self.bytes -= self._features.popitem(last=False)[1][1]
+        self._features.move_to_end(key)
+        return self._features[key][0]
+
+    def kept(self) -> list[Hashable]:
+        """From the one not used for longest to the newest."""
+        return list(self._features)
+
+    def forget(self, keys: Sequence[Hashable]) -> None:
+        """Free what these keys hold."""
+        for key in keys:
+            self.bytes -= self._features.pop(key)[1]
+
+
 class WindowRefiner:
     """Refines masks in windows of an image, averaged over folds and mirrored copies.
 
@@ -27,6 +63,7 @@ class WindowRefiner:
         networks: one per fold, of one patch size, on ``device``.
         image: ``(C, D, H, W)``, at least of patch size.
         mirror_axes: spatial axes; the window is also refined flipped along all their combinations.
+        cache: shared with other images of the same networks; an own one by default.
     """
 
     def __init__(
@@ -35,18 +72,24 @@ class WindowRefiner:
         image: Tensor,
         device: torch.device,
         mirror_axes: Sequence[int] = (),
+        cache: FeatureCache | None = None,
     ) -> None:
         self.networks = networks
         self.image = image
         self.device = device
         self.windows = Windows(networks[0].patch_size, tuple(image.shape[1:]))
         self.flips = [axes for n in range(len(mirror_axes) + 1) for axes in combinations(mirror_axes, n)]
-        self._features: OrderedDict[tuple[Triple, int, tuple[int, ...]], Any] = OrderedDict()
+        self._cache = FeatureCache() if cache is None else cache
+        self._number = next(_NUMBERS)
 
     @property
     def known(self) -> set[Triple]:
         """Windows whose features are kept."""
-        return {start for start, _, _ in self._features}
+        return {start for _, start, _, _ in self._own_keys()}
+
+    def forget(self) -> None:
+        """Free the features of this image."""
+        self._cache.forget(self._own_keys())
 
     @torch.inference_mode()
     def refine(
@@ -77,14 +120,14 @@ class WindowRefiner:
         return (total / (len(self.networks) * len(self.flips)))[0, 0].cpu()
 
     def _encoded(self, start: Triple, fold: int, axes: tuple[int, ...]) -> Any:
-        key = (start, fold, axes)
-        if key not in self._features:
+        def encode() -> Any:
             window = self.image[(slice(None), *self.windows.region(start))][None].to(self.device)
-            self._features[key] = self.networks[fold].encode(window.flip([axis + 2 for axis in axes]))
-            while len(self._features) > 1 and sum(map(_bytes, self._features.values())) > CACHE_BYTES:
-                self._features.popitem(last=False)
-        self._features.move_to_end(key)
-        return self._features[key]
+            return self.networks[fold].encode(window.flip([axis + 2 for axis in axes]))
+
+        return self._cache.get((self._number, start, fold, axes), encode)
+
+    def _own_keys(self) -> list[tuple]:
+        return [key for key in self._cache.kept() if key[0] == self._number]
 
     def _points(self, start: Triple, clicks: Sequence[Click], axes: tuple[int, ...]) -> Points | None:
         """Clicks in voxels of a window that is flipped along ``axes``; None for none."""

@@ -26,6 +26,15 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """``((z0, z1), (y0, y1), (x0, x1))``, upper bounds excluded, as nnU-Net's bounding boxes."""
 
 
+def enclosing(boxes: Iterable[Box]) -> Box | None:
+    """The smallest box around boxes; None around none."""
+    boxes = list(boxes)
+    if not boxes:
+        return None
+    axes = zip(*boxes, strict=True)
+    return tuple((min(lower for lower, _ in axis), max(upper for _, upper in axis)) for axis in axes)
+
+
 @dataclass(frozen=True)
 class Windows:
     """All windows of ``patch`` voxels in an image of ``shape`` voxels ``(z, y, x)``, each named by its first voxel."""

@@ -5,7 +5,7 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn.errors import UserError
-from msam_nn.inference import prompted
+from msam_nn.inference import prompted_image
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -153,7 +153,7 @@ def test_a_winding_object_is_followed():
 
 
 def test_the_number_of_windows_is_bounded_and_said(monkeypatch):
-    monkeypatch.setattr(prompted, "MAX_WINDOWS", 3)
+    monkeypatch.setattr(prompted_image, "MAX_WINDOWS", 3)
     predictor = growing_predictor()
     predictor.set_image(bright((16, 16, 200), ((6, 9), (5, 8), (0, 200))), automatic=False)
     predictor.add_click(Click(0, (7, 6, 100), True))
@@ -219,7 +219,7 @@ def test_undo_restores_bit_for_bit_and_reset_all(make_predictor, automatic):
 def test_a_failing_network_leaves_no_trace(make_predictor, monkeypatch):
     predictor = make_predictor()
     before = predictor.set_image(image(16, 32, 50), automatic=False)
-    refine, calls = predictor._refiner.refine, []
+    refine, calls = predictor.image._refiner.refine, []
 
     def fail_second(*arguments):
         calls.append(1)
@@ -227,7 +227,7 @@ def test_a_failing_network_leaves_no_trace(make_predictor, monkeypatch):
             raise RuntimeError("out of memory")
         return refine(*arguments)
 
-    monkeypatch.setattr(predictor._refiner, "refine", fail_second)
+    monkeypatch.setattr(predictor.image._refiner, "refine", fail_second)
     with pytest.raises(RuntimeError):
         predictor.add_points([Click(0, (3, 4, 5), True), Click(0, (3, 4, 45), True)])
     assert torch.equal(predictor.logits, before)
@@ -238,7 +238,7 @@ def test_folds_and_mirroring_refine_clicked_windows_together(make_predictor):
     predictor.mirror_windows, predictor.allowed_mirroring_axes = True, (0, 1, 2)
     predictor.set_image(image(16, 32, 32), automatic=False)
     predictor.add_click(Click(0, (3, 4, 5), True))
-    assert len(predictor._refiner._features) == 2 * 8
+    assert len(predictor.cache.kept()) == 2 * 8
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from msam_nn.inference import refiner
 from msam_nn.inference.clicks import Click
-from msam_nn.inference.refiner import WindowRefiner
+from msam_nn.inference.refiner import FeatureCache, WindowRefiner
 from msam_nn.networks import MSAM, MSAMConfig
 
 CONFIG = MSAMConfig(1, 2, (16, 16, 16), (8, 8, 8), embed_dim=48, depth=1, num_heads=3, decoder_dim=48,
@@ -46,14 +45,27 @@ def test_each_window_fold_and_flip_is_encoded_once(network, monkeypatch):
     assert len(encoded) == 2 * 2 and windows.known == {(0, 0, 16)}
 
 
-def test_the_cache_forgets_what_was_not_used_for_longest(network, monkeypatch):
-    windows = WindowRefiner([network], image(16, 16, 64), CPU)
+def test_the_cache_forgets_what_was_not_used_for_longest(network):
+    cache = FeatureCache()
+    windows = WindowRefiner([network], image(16, 16, 64), CPU, cache=cache)
     windows.refine((0, 0, 0), 0, MASK, None)
-    size = refiner._bytes(next(iter(windows._features.values())))
-    monkeypatch.setattr(refiner, "CACHE_BYTES", 2 * size)
+    cache.max_bytes = 2 * cache.bytes
     for x in (16, 0, 32):
         windows.refine((0, 0, x), 0, MASK, None)
     assert windows.known == {(0, 0, 0), (0, 0, 32)}
+    assert cache.bytes == cache.max_bytes
+
+
+def test_images_share_a_cache_and_forget_their_own_features_only(network):
+    cache = FeatureCache()
+    first, second = (WindowRefiner([network], image(16, 16, 32), CPU, cache=cache) for _ in range(2))
+    first.refine((0, 0, 0), 0, MASK, None)
+    second.refine((0, 0, 16), 0, MASK, None)
+    assert first.known == {(0, 0, 0)} and second.known == {(0, 0, 16)}
+    first.forget()
+    assert first.known == set() and second.known == {(0, 0, 16)}
+    second.forget()
+    assert cache.bytes == 0
 
 
 def test_earlier_clicks_reach_the_network(network):

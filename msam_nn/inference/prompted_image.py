@@ -1,0 +1,367 @@
+"""One image that prompts segment: its masks, the prompts so far, undo and redo."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+from torch import Tensor
+
+from msam_nn.errors import UserError
+from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
+from msam_nn.inference.refiner import WindowRefiner
+from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing
+from msam_nn.networks.layers.basic import Triple
+
+EMPTY = -10.0
+"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0."""
+
+MASK_LOGIT = 5.0
+"""Logit of a given mask inside, minus that outside."""
+
+MAX_WINDOWS = 16
+"""Windows that one prompt may reach at most."""
+
+UNDO_STEPS = 32
+
+UNDO_BYTES = 1 << 30
+"""Memory for what steps have overwritten; the oldest steps are forgotten first."""
+
+
+@dataclass
+class _Step:
+    """What a prompt added, and the mask logits it overwrote (or, undone, those it had written)."""
+
+    clicks: list[Click] = field(default_factory=list)
+    unfinished: list[tuple[int, Triple]] = field(default_factory=list)
+    replaced: list[tuple[tuple, Tensor]] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(values.numel() * values.element_size() for _, values in self.replaced)
+
+    def swap(self, masks: Tensor, *, backwards: bool) -> None:
+        """Exchange the logits kept here with those of ``masks``."""
+        order = range(len(self.replaced))
+        for index in reversed(order) if backwards else order:
+            region, values = self.replaced[index]
+            self.replaced[index] = (region, masks[region].clone())
+            masks[region] = values
+
+
+class PromptedImage:
+    """An image, what is segmented in it, and the prompts that did it.
+
+    Each prompt refines its class in a window of the patch size around it: the current mask is the mask prompt, the
+    click the point, all clicks so far are written into the mask prompt. Where the object it added reaches a side of the
+    window, neighbouring windows continue it. Coordinates are voxels of the preprocessed image in array order
+    ``(z, y, x)``. What follows a prompt returns the box of voxels whose logits may have changed, or None.
+
+    Arguments:
+        refiner: of the image, padded to the patch size at least.
+        crop: where the image lies in the padded one.
+        start: mask logits ``(K, ...)`` of the padded image to start from; None is an empty mask.
+
+    Attributes:
+        max_windows: windows that one prompt may reach; 1 keeps to the window around it.
+        unfinished: class and voxel where an object goes on beyond that: click there.
+    """
+
+    def __init__(self, refiner: WindowRefiner, crop: Sequence[slice], start: Tensor | None = None) -> None:
+        self._refiner = refiner
+        self._crop = tuple(crop)
+        self._offset = tuple(int(s.start or 0) for s in self._crop)
+        self.shape: Triple = tuple(s.stop - s.start for s in self._crop)
+        self.network = refiner.networks[0]
+        self.max_windows = MAX_WINDOWS
+        self.start_from(start)
+
+    def start_from(self, start: Tensor | None) -> None:
+        """Replace what :meth:`reset` goes back to, and go back to it."""
+        self._start = start
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all prompts, keep the image, its start and its encoded windows."""
+        self._clicks: list[Click] = []
+        self._heights: list[float] = []
+        self._steps: deque[_Step] = deque(maxlen=UNDO_STEPS)
+        self._undone: list[_Step] = []
+        self.unfinished: list[tuple[int, Triple]] = []
+        empty = (self.network.num_classes, *self._refiner.image.shape[1:])
+        self._masks = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
+
+    def forget_features(self) -> None:
+        """Free the encoded windows; what needs them encodes them again."""
+        self._refiner.forget()
+
+    @property
+    def padded_image(self) -> Tensor:
+        """``(C, ...)``, of the patch size at least."""
+        return self._refiner.image
+
+    @property
+    def clicks(self) -> list[Click]:
+        """All clicks that were not undone, oldest first."""
+        return [click.shifted([-o for o in self._offset]) for click in self._clicks]
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._steps)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    def masks(self, box: Box | None = None) -> Tensor:
+        """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds; of the whole image by default."""
+        box = box or tuple((0, n) for n in self.shape)
+        region = tuple(slice(lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+        return honour_clicks(
+            self._masks[(slice(None), *region)],
+            self._clicks,
+            **self._correction,
+            heights=self._heights,
+            origin=[r.start for r in region],
+        )
+
+    def logits(self) -> Tensor:
+        """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
+        return self.network.add_background(self.masks()[None])[0]
+
+    def add_points(self, clicks: Sequence[Click]) -> Box | None:
+        """Follow clicks one after the other; all of them are one step for :meth:`undo`.
+
+        A negative click where no prompt has led yet has nothing to take away: it is remembered for later stages.
+
+        Raises:
+            UserError: if a click lies outside the image or names no class; nothing is changed then.
+        """
+        for click in clicks:
+            self._check_class(click.class_index)
+            if not all(0 <= v < n for v, n in zip(click.voxel, self.shape, strict=True)):
+                raise UserError(f"The click {click.voxel} lies outside the image of {self.shape} voxels.")
+        with self._step() as step:
+            self._follow(clicks)
+        return self._changed(step)
+
+    def add_box(self, class_index: int, box: Box) -> Box | None:
+        """Segment the object of a class inside a box; outside of it the mask stays as it is.
+
+        The network has no embedding for boxes (nor has the released SAM-Med3D), so it is told with what it knows: a
+        mask prompt that rules out everything outside, and a point in the centre, which is a hint and not a promise.
+
+        Raises: like :meth:`add_points`.
+        """
+        box = self._padded(class_index, box)
+        centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
+        with self._step() as step:
+            self._spread(Click(class_index, centre, positive=True), box)
+        return self._changed(step)
+
+    def add_drawing(self, box: Box, drawn: Tensor, clicks: Sequence[Click]) -> Box | None:
+        """Follow a scribble or a lasso: it is written into the mask prompt, and clicks on it are followed; one step.
+
+        Arguments:
+            box, drawn: a box, and bool of its size: what was drawn.
+            clicks: on the drawing, all of one class and label.
+
+        Raises: like :meth:`add_points`.
+        """
+        class_index, positive = clicks[0].class_index, clicks[0].positive
+        place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
+        with self._step() as step:
+            old = self._masks[place]
+            told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
+            self._write(place, torch.where(drawn, told, old))
+            self._follow(clicks)
+        return self._changed(step)
+
+    @torch.inference_mode()
+    def set_mask(self, class_index: int, mask: Tensor) -> Box | None:
+        """Start a class from a mask: it replaces the class's current one, and clicks correct it.
+
+        Arguments:
+            mask: ``(D, H, W)``, share of each voxel inside, 0 to 1. Above one half other exclusive classes give way.
+
+        Raises: like :meth:`add_points`.
+        """
+        self._check_class(class_index)
+        if tuple(mask.shape) != self.shape:
+            raise UserError(f"The mask has {tuple(mask.shape)} voxels, the image {self.shape}.")
+        own = MASK_LOGIT * (2 * mask.float() - 1)
+        with self._step() as step:
+            self._write((class_index, *self._crop), own)
+            others = set(range(len(self._masks))) - {class_index} if self.network.background else ()
+            for index in others:
+                current = self._masks[index][self._crop]
+                self._write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
+        return self._changed(step)
+
+    def refine_mask(self, class_index: int, box: Box) -> Box | None:
+        """Refine a class all over a box without a point, in up to ``max_windows`` windows.
+
+        Raises: like :meth:`add_points`.
+        """
+        box = self._padded(class_index, box)
+        patch, shape = self._refiner.windows.patch, self._refiner.windows.shape
+        extent = [max(upper - lower, p) for (lower, upper), p in zip(box, patch, strict=True)]
+        steps = compute_steps_for_sliding_window(extent, patch, 0.5)
+        first = [min(lower, n - e) for (lower, _), n, e in zip(box, shape, extent, strict=True)]
+        starts = [tuple(f + s for f, s in zip(first, at, strict=True)) for at in torch.cartesian_prod(*map(torch.tensor, steps)).view(-1, 3).tolist()]  # noqa: E501  # fmt: skip
+        with self._step() as step:
+            for start in starts[: self.max_windows]:
+                self._refine(class_index, start, None, None)
+            for start in starts[self.max_windows : self.max_windows + 1]:
+                middle = [s + p // 2 - o for s, p, o in zip(start, patch, self._offset, strict=True)]
+                self.unfinished.append((class_index, tuple(min(max(m, 0), n - 1) for m, n in zip(middle, self.shape, strict=True))))  # noqa: E501  # fmt: skip
+        return self._changed(step)
+
+    @torch.inference_mode()
+    def undo(self) -> Box | None:
+        """Take the last step back, bit for bit.
+
+        Raises:
+            UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
+        """
+        if not self._steps:
+            raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
+        step = self._steps.pop()
+        self._take_back(step)
+        self._undone.append(step)
+        return self._changed(step)
+
+    @torch.inference_mode()
+    def redo(self) -> Box | None:
+        """Follow the prompt again that :meth:`undo` took back, bit for bit and without the network.
+
+        Raises:
+            UserError: if no step was undone, or a prompt came after it.
+        """
+        if not self._undone:
+            raise UserError("There is nothing to redo: no step was undone since the last prompt.")
+        step = self._undone.pop()
+        step.swap(self._masks, backwards=False)
+        self._clicks += step.clicks
+        self.unfinished += step.unfinished
+        self._steps.append(step)
+        return self._changed(step)
+
+    @property
+    def _correction(self) -> dict:
+        return {"sigma": self.network.click_reach, "exclusive": self.network.background}
+
+    def _check_class(self, class_index: int) -> None:
+        if not 0 <= class_index < len(self._masks):
+            raise UserError(f"The prompt names class {class_index}; there are classes 0 to {len(self._masks) - 1}.")
+
+    def _padded(self, class_index: int, box: Box) -> Box:
+        """A prompt's box in the padded image.
+
+        Raises:
+            UserError: if the class or the box is impossible.
+        """
+        self._check_class(class_index)
+        if not all(0 <= lower < upper <= n for (lower, upper), n in zip(box, self.shape, strict=True)):
+            raise UserError(f"The box {box} is empty or leaves the image of {self.shape} voxels.")
+        return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+
+    @contextmanager
+    def _step(self) -> Iterator[_Step]:
+        """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
+        n_clicks, n_unfinished = len(self._clicks), len(self.unfinished)
+        step = _Step()
+        self._steps.append(step)
+        try:
+            yield step
+        except BaseException:
+            self._steps.pop()
+            step.clicks, step.unfinished = self._clicks[n_clicks:], self.unfinished[n_unfinished:]
+            self._take_back(step)
+            raise
+        step.clicks, step.unfinished = self._clicks[n_clicks:], self.unfinished[n_unfinished:]
+        self._undone.clear()
+        while len(self._steps) > 1 and sum(step.bytes for step in self._steps) > UNDO_BYTES:
+            self._steps.popleft()
+
+    def _take_back(self, step: _Step) -> None:
+        step.swap(self._masks, backwards=True)
+        del self._clicks[len(self._clicks) - len(step.clicks) :]
+        del self.unfinished[len(self.unfinished) - len(step.unfinished) :]
+
+    def _changed(self, step: _Step) -> Box | None:
+        """The box of logits that differ by a step that was just done or undone."""
+        boxes = [tuple((s.start, s.stop) for s in region[1:]) for region, _ in step.replaced]
+        before, shape = self._heights, self._masks.shape[1:]
+        self._heights = correction_heights(self._masks, self._clicks, **self._correction)
+        clicks = self._clicks if len(self._clicks) >= len(before) else [*self._clicks, *step.clicks]
+        for index, click in enumerate(clicks):
+            old, new = (heights[index] if index < len(heights) else 0.0 for heights in (before, self._heights))
+            if old != new:
+                boxes.append(correction_box(click, shape, self.network.click_reach))
+        boxes += [tuple((v, v + 1) for v in click.voxel) for click in step.clicks]
+        box = enclosing(boxes)
+        if box is None:
+            return None
+        shifted = [(lower - o, upper - o) for (lower, upper), o in zip(box, self._offset, strict=True)]
+        return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(shifted, self.shape, strict=True))
+
+    def _follow(self, clicks: Sequence[Click]) -> None:
+        for click in clicks:
+            click = click.shifted(self._offset)
+            self._clicks.append(click)
+            if click.positive or self._masks[(click.class_index, *click.voxel)] != EMPTY:
+                self._spread(click)
+
+    def _write(self, region: tuple, values: Tensor) -> None:
+        self._steps[-1].replaced.append((region, self._masks[region].clone()))
+        self._masks[region] = values
+
+    @torch.inference_mode()
+    def _spread(self, click: Click, box: Box | None = None) -> None:
+        """Refine around a click, then wherever the object it added leaves the window, until it stops."""
+        windows, done = self._refiner.windows, set()
+        queue = deque([(click.voxel, click)])
+        while queue:
+            voxel, newest = queue.popleft()
+            if any(windows.is_comfortable(start, voxel) for start in done):
+                continue
+            start = windows.best(voxel, self._refiner.known)
+            if len(done) == self.max_windows:
+                voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
+                self.unfinished.append((click.class_index, voxel))
+                return
+            done.add(start)
+            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box))
+
+    def _refine(self, class_index: int, start: Triple, newest: Click | None, box: Box | None) -> list[Triple]:
+        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window."""
+        windows = self._refiner.windows
+        region = windows.region(start)
+        old = self._masks[class_index][region].clone()
+        known = old != EMPTY
+        prompt = torch.where(known, old, 0.0)
+        outside = None if box is None else ~windows.inside(box, start)
+        if outside is not None:
+            prompt[outside] = EMPTY
+        earlier = [c for c in self._clicks if c.class_index == class_index and c is not newest]
+        refined = self._refiner.refine(start, class_index, prompt, newest, earlier)
+        if outside is not None:
+            refined[outside] = EMPTY
+        weight = windows.weight(start, CONTINUED_RAMP if newest is None else WINDOW_RAMP)
+        blended = torch.where(known, torch.lerp(old, refined, weight), refined)
+        if outside is not None:
+            blended[outside] = old[outside]
+        self._write((class_index, *region), blended)
+        if newest is None:
+            seeds = old > 0
+        elif newest.positive:
+            seeds = torch.zeros_like(known)
+            seeds[tuple(v - s for v, s in zip(newest.voxel, start, strict=True))] = True
+        else:
+            return []
+        return windows.exits(start, refined, old, self._masks[class_index], seeds)
