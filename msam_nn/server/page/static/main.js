@@ -6,6 +6,7 @@ import { Keyboard, helpColumns } from "./keyboard.js";
 import { Marks } from "./marks.js";
 import { Choice, Steps, element } from "./panel.js";
 import { Session } from "./session.js";
+import { shortcutGroups } from "./shortcuts.js";
 import { TOOLS, Tools } from "./tools.js";
 import { LAYOUTS, Viewer } from "./viewer.js";
 
@@ -43,7 +44,7 @@ async function start() {
   toolChoice.items = Object.entries(TOOLS).map(([id, { name, key, hint }]) => ({ id, key, title: `${hint} (${key})`, parts: [icon(id), name] }));
   toolChoice.choose("click");
   at("layout").replaceChildren(...Object.keys(LAYOUTS).map((name) => new Option(name)));
-  at("help-columns").replaceChildren(...helpColumns([MOUSE, ...KEY_GROUPS]));
+  at("help-columns").replaceChildren(...helpColumns(shortcuts));
   try {
     info = await withKey(() => server.info());
     await viewer.attach();
@@ -51,7 +52,7 @@ async function start() {
     tell(error);
     return;
   }
-  viewer.setColors(PALETTE_OF_LABELS());
+  viewer.mask.setColors(Array.from({ length: 254 }, (_, label) => PALETTE[label % PALETTE.length]));
   styleMask();
   at("model").textContent = info.model;
   at("model").title = info.model;
@@ -69,10 +70,6 @@ async function start() {
   document.body.dataset.ready = "true";
 }
 
-function PALETTE_OF_LABELS() {
-  return Array.from({ length: 254 }, (_, label) => PALETTE[label % PALETTE.length]);
-}
-
 function colorOf(index) {
   return PALETTE[(info.classes[index].label - 1) % PALETTE.length];
 }
@@ -85,7 +82,7 @@ async function open(files) {
     tools.cancel();
     await viewer.open(images, info.channels);
     at("start").hidden = true;
-    at("channels").hidden = images.length === 1;
+    at("channels").hidden = at("channel").disabled = images.length === 1;
     at("channel").replaceChildren(...info.channels.map((channel, index) => new Option(channel, index)));
     showWindow();
     await withKey(() => session.open(name, images));
@@ -155,7 +152,7 @@ function describe({ prompt, ...rest }) {
 }
 
 function volumeOf(labels) {
-  const millilitres = viewer.millilitres(labels);
+  const millilitres = viewer.mask.millilitres(labels);
   return millilitres ? `${millilitres < 10 ? millilitres.toFixed(2) : millilitres.toFixed(0)} ml` : "";
 }
 
@@ -186,7 +183,7 @@ function tell(error) {
 }
 
 function styleMask() {
-  viewer.setMaskStyle({ opacity: maskHidden ? 0 : Number(at("opacity").value), outline: !maskHidden && at("outline").checked });
+  viewer.mask.setStyle({ opacity: maskHidden ? 0 : Number(at("opacity").value), outline: !maskHidden && at("outline").checked });
 }
 
 function fade(by) {
@@ -205,93 +202,24 @@ function icon(id) {
   return svg;
 }
 
-const press = (id) => () => at(id).disabled || at(id).click();
-const walk = (...by) => () => session.isOpen && viewer.step(tools.plane ?? 0, by);
-
-const MOUSE = {
-  title: "Mouse",
-  rows: [
-    { keys: ["Left click"], text: "add what lies here to the class" },
-    { keys: ["Right click"], text: "take what lies here away" },
-    { keys: ["Left drag"], text: "look around; in 3D turn" },
-    { keys: ["Right drag"], text: "window: sideways its width, up and down its centre" },
-    { keys: ["Wheel"], text: "slices" },
-    { keys: ["Ctrl + wheel"], text: "zoom" },
-    { keys: ["Shift + drag"], text: "move the image" },
-  ],
-};
-const KEY_GROUPS = [
-  {
-    title: "Prompts",
-    rows: [
-      { keys: ["C", "B", "S", "L"], text: "click, box, scribble, lasso" },
-      { keys: ["1", "…", "9"], text: "class" },
-      { keys: ["E", "Shift + E"], text: "add, take away at the crosshair" },
-      { keys: ["Enter", "Esc"], text: "segment inside the box, drop it" },
-      { keys: ["A"], text: "automatic prediction" },
-      { keys: ["Ctrl + Z", "Ctrl + Y"], text: "undo, redo" },
-      { keys: [",", "."], text: "thinner, thicker brush" },
-    ],
-  },
-  {
-    title: "View",
-    rows: [
-      { keys: ["← → ↑ ↓"], text: "crosshair in the plane under the mouse" },
-      { keys: ["Page ↑", "Page ↓"], text: "slices of that plane" },
-      { keys: ["V"], text: "next view: planes and 3D, one plane, 3D" },
-      { keys: ["N"], text: "next channel" },
-      { keys: ["W"], text: "window back to automatic" },
-      { keys: ["H", "[", "]"], text: "hide the mask, fainter, stronger" },
-      { keys: ["+", "−", "0"], text: "zoom in, out, whole image" },
-    ],
-  },
-  {
-    title: "Files",
-    rows: [
-      { keys: ["O"], text: "open" },
-      { keys: ["Ctrl + S"], text: "save the mask" },
-      { keys: ["Ctrl + P"], text: "save the prompts" },
-      { keys: ["?"], text: "this help" },
-    ],
-  },
-];
-
-new Keyboard([
-  ...Object.entries(TOOLS).map(([id, { key }]) => ({ keys: [key], action: () => toolChoice.choose(id) })),
-  { keys: ["1", "2", "3", "4", "5", "6", "7", "8", "9"], action: ({ key }) => info.classes[key - 1] && classChoice.choose(key - 1) },
-  { keys: ["e"], action: () => tools.clickAtCrosshair(true) },
-  { keys: ["shift+e"], action: () => tools.clickAtCrosshair(false) },
-  { keys: ["Enter"], action: () => tools.applyBox() },
-  { keys: ["Escape"], action: () => tools.cancel() },
-  { keys: ["a"], action: press("automatic") },
-  { keys: ["ctrl+z"], action: press("undo") },
-  { keys: ["ctrl+y", "ctrl+shift+z"], action: press("redo") },
-  { keys: [","], action: () => setBrush(tools.brush - 1) },
-  { keys: ["."], action: () => setBrush(tools.brush + 1) },
-  { keys: ["ArrowLeft"], action: walk(-1, 0, 0) },
-  { keys: ["ArrowRight"], action: walk(1, 0, 0) },
-  { keys: ["ArrowUp"], action: walk(0, 1, 0) },
-  { keys: ["ArrowDown"], action: walk(0, -1, 0) },
-  { keys: ["PageUp"], action: walk(0, 0, 1) },
-  { keys: ["PageDown"], action: walk(0, 0, -1) },
-  { keys: ["v"], action: () => next("layout") },
-  { keys: ["n"], action: () => at("channels").hidden || next("channel") },
-  { keys: ["w"], action: press("window-auto") },
-  { keys: ["h"], action: () => ((maskHidden = !maskHidden), styleMask()) },
-  { keys: ["["], action: () => fade(-0.1) },
-  { keys: ["]"], action: () => fade(0.1) },
-  { keys: ["+", "="], action: () => session.isOpen && viewer.zoom(1.2) },
-  { keys: ["-"], action: () => session.isOpen && viewer.zoom(1 / 1.2) },
-  { keys: ["0"], action: () => session.isOpen && viewer.zoom(0) },
-  { keys: ["o"], action: press("open") },
-  { keys: ["ctrl+s"], action: press("save-mask") },
-  { keys: ["ctrl+p"], action: press("save-prompts") },
-  { keys: ["?"], action: () => at("help").showModal() },
-]);
+const shortcuts = shortcutGroups({
+  tool: (id) => toolChoice.choose(id),
+  classAt: (index) => info.classes[index] && classChoice.choose(index),
+  click: (positive) => tools.clickAtCrosshair(positive),
+  applyBox: () => tools.applyBox(),
+  cancel: () => tools.cancel(),
+  brush: (by) => setBrush(tools.brush + by),
+  walk: (...by) => session.isOpen && viewer.step(tools.plane ?? 0, by),
+  zoom: (factor) => session.isOpen && viewer.zoom(factor),
+  next: (id) => !at(id).disabled && next(id),
+  hide: () => ((maskHidden = !maskHidden), styleMask()),
+  fade,
+  press: (id) => at(id).disabled || at(id).click(),
+});
+new Keyboard(shortcuts);
 
 function next(id) {
   const select = at(id);
-  if (select.disabled) return;
   select.selectedIndex = (select.selectedIndex + 1) % select.options.length;
   select.dispatchEvent(new Event("change"));
 }

@@ -103,7 +103,7 @@ export class Session {
     this.queue = this.queue.then(async () => {
       try {
         const answer = await ask();
-        if (answer.box) this.viewer.writeMask(answer.box, answer.block);
+        if (answer.box) this.viewer.mask.write(answer.box, answer.block);
         this.can = { undo: answer.can_undo, redo: answer.can_redo };
         onDone(answer);
         if (answer.remark) this.onError(new Error(answer.remark));

@@ -1,6 +1,7 @@
-// NiiVue, and nothing of it outside of this file: shows channels and the mask, tells which voxel lies where.
+// NiiVue (the mask in it: mask.js): shows the channels, tells which voxel lies where.
 
 import { DRAG_MODE, MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "./niivue.js";
+import { MaskLayer } from "./mask.js";
 import { Grid } from "./voxels.js";
 
 export const LAYOUTS = {
@@ -11,7 +12,7 @@ export const LAYOUTS = {
   "3D": { type: SLICE_TYPE.RENDER },
 };
 
-const VEIL = 0.25;
+const VEIL = 0.25; // opacity of the image in 3D
 
 /** Values of tissue, in HU. */
 const CT_WINDOW = [-160, 240];
@@ -54,6 +55,7 @@ export class Viewer {
         centerButton: DRAG_MODE.pan,
       },
     });
+    this.mask = new MaskLayer(this.nv);
     const drawScene = this.nv.drawScene.bind(this.nv);
     this.nv.drawScene = (...args) => {
       const result = drawScene(...args);
@@ -88,12 +90,10 @@ export class Viewer {
     }
     this.channels = volumes;
     this.grid = new Grid(first.permRAS, first.dimsRAS.slice(1, 4), first.pixDimsRAS.slice(1, 4));
-    this.nv.closeDrawing();
     this.nv.scene.crosshairPos = [0.5, 0.5, 0.5];
     this.nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
     this.show(0);
-    this.nv.createEmptyDrawing();
-    this.counts = new Float64Array(256);
+    this.mask.clear(this.grid);
     this.#moved();
   }
 
@@ -121,40 +121,6 @@ export class Viewer {
 
   autoWindow() {
     this.window = this.channels[this.shown].usual;
-  }
-
-  setColors(colors) {
-    const table = { R: [0], G: [0], B: [0], A: [0], I: [0], labels: [""] };
-    colors.forEach((color, index) => {
-      [1, 3, 5].forEach((at, i) => table["RGB"[i]].push(parseInt(color.slice(at, at + 2), 16)));
-      table.A.push(255);
-      table.I.push(index + 1);
-      table.labels.push("");
-    });
-    this.nv.setDrawColormap(table);
-  }
-
-  setMaskStyle({ opacity, outline }) {
-    this.nv.drawRimOpacity = outline && opacity > 0 ? Math.max(0.9, opacity) : -1;
-    this.nv.setDrawOpacity(opacity);
-  }
-
-  /** Labels (z, y, x) of a box have changed. */
-  writeMask(box, block) {
-    this.grid.write(this.nv.drawBitmap, box, block, this.counts);
-    this.nv.refreshDrawing(true);
-  }
-
-  /** Volume of the voxels that have one of these labels. */
-  millilitres(labels) {
-    const voxels = labels.reduce((sum, label) => sum + this.counts[label], 0);
-    return (voxels * this.grid.rasSpacing.reduce((a, b) => a * b)) / 1000;
-  }
-
-  labelAt(voxel) {
-    const [x, y, z] = this.grid.toRas(voxel);
-    const [nx, ny] = this.grid.rasShape;
-    return this.nv.drawBitmap[(z * ny + y) * nx + x];
   }
 
   get crosshairRas() {
@@ -246,13 +212,13 @@ export class Viewer {
   /** In 3D the image is a veil around the mask. */
   #veiled(draw) {
     const { nv } = this;
-    const [volume, opacity] = [nv.volumes[0], nv.drawOpacity];
-    if (volume) volume._opacity = VEIL;
+    const opacity = nv.drawOpacity;
+    nv.renderShader.use(nv.gl);
+    nv.gl.uniform1f(nv.renderShader.uniforms.backOpacity, VEIL);
     if (opacity > 0) nv.drawOpacity = 1;
     try {
       return draw();
     } finally {
-      if (volume) volume._opacity = 1;
       nv.drawOpacity = opacity;
     }
   }

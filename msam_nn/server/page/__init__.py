@@ -1,0 +1,1 @@
+"""The page that ``msam serve`` shows in a browser, and the routes it asks."""
