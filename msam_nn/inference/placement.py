@@ -61,7 +61,7 @@ def place(
             raise UserError(f"class {name}: the class is named twice; merge the two.")
         promises = [_click(p, space, index, geometry, f"class {name}, points {i}") for i, p in enumerate(given.points)]
         clicks = [_to_network(c, geometry, f"class {name}, points {i}") for i, c in enumerate(promises)]
-        boxes = [_box(b, space, geometry, f"class {name}, boxes {i}") for i, b in enumerate(given.boxes)]
+        boxes = [box_to_network(b, space, geometry, f"class {name}, boxes {i}") for i, b in enumerate(given.boxes)]
         mask = None
         if given.mask is not None:
             try:
@@ -105,7 +105,7 @@ def _to_network(click: Click, geometry: ImageGeometry, where: str) -> Click:
         raise UserError(f"{where}: {error} Is it a point of another case?") from error
 
 
-def _box(bounds: tuple[float, ...], space: str, geometry: ImageGeometry, where: str) -> Box:
+def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry, where: str) -> Box:
     """The network voxels whose centres lie in the box, at least one per axis.
 
     A box in mm becomes the smallest box along the image's axes that holds it.

@@ -76,19 +76,24 @@ def read_prompts(path: str | Path) -> PromptFile:
 def write_prompts(path: str | Path, prompts: PromptFile) -> None:
     """Write a prompt file, a line per point and box; masks inside its folder by their relative path."""
     path = Path(path)
+    try:
+        with new_file(path) as partial:
+            partial.write_text(prompts_text(prompts, path.parent), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"The prompts {path} cannot be written: {error.strerror}.") from error
+
+
+def prompts_text(prompts: PromptFile, folder: Path) -> str:
+    """The text of a prompt file in a folder."""
     content: dict[str, Any] = {"space": prompts.space}
     for case, classes in prompts.cases.items():
         content[case] = {}
         for name, given in classes.items():
-            mask = given.mask and os.path.relpath(given.mask, path.parent)
+            mask = given.mask and os.path.relpath(given.mask, folder)
             content[case][name] = {k: v for k, v in zip(KINDS, (given.points, given.boxes, mask), strict=True) if v}
     text = json.dumps(content, indent=2)
     text = re.sub(r"\[[^\[\]]*\]", lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), text)  # fmt: skip  # noqa: E501
-    try:
-        with new_file(path) as partial:
-            partial.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"The prompts {path} cannot be written: {error.strerror}.") from error
+    return text + "\n"
 
 
 def _class_prompts(content: Any, space: str, path: Path, where: str) -> ClassPrompts:

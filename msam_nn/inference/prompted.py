@@ -82,7 +82,7 @@ class PromptedPredictor(nnUNetPredictor):
         """A preprocessed image ``(C, D, H, W)`` with an empty mask, to be prompted beside others."""
         image, revert = pad_nd_image(image.float(), self.promptable.patch_size, "constant", {"value": 0}, True, None)
         mirror_axes = (self.allowed_mirroring_axes or ()) if self.mirror_windows else ()
-        refiner = WindowRefiner(self._networks(), image, self.device, mirror_axes, self.cache)
+        refiner = WindowRefiner(self.networks(), image, self.device, mirror_axes, self.cache)
         return PromptedImage(refiner, revert[1:])
 
     @torch.inference_mode()
@@ -191,7 +191,7 @@ class PromptedPredictor(nnUNetPredictor):
         self.image.redo()
         return self.logits
 
-    def _networks(self) -> list[PromptableNetwork]:
+    def networks(self) -> list[PromptableNetwork]:
         """One network per fold, on the device, shared by all images."""
         if self._per_fold is None or self._per_fold[0] is not self.list_of_parameters:
             networks = [self.promptable] if len(self.list_of_parameters) == 1 else []

@@ -95,9 +95,19 @@ class PromptedImage:
         empty = (self.network.num_classes, *self._refiner.image.shape[1:])
         self._masks = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
 
+    def forget_history(self) -> None:
+        """What is there now cannot be undone."""
+        self._steps.clear()
+        self._undone.clear()
+
     def forget_features(self) -> None:
         """Free the encoded windows; what needs them encodes them again."""
         self._refiner.forget()
+
+    @property
+    def has_start(self) -> bool:
+        """Whether :meth:`reset` goes back to something else than an empty mask."""
+        return self._start is not None
 
     @property
     def padded_image(self) -> Tensor:

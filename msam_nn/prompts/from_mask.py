@@ -33,6 +33,24 @@ def centre(piece: np.ndarray, place: Sequence[slice], spacing: Sequence[float]) 
     return tuple(int(i + s.start) for i, s in zip(inside, place, strict=True))
 
 
+def spread_points(drawn: np.ndarray, reach: Sequence[float], most: int) -> list[tuple[int, int, int]]:
+    """Voxels spread over what was drawn: one in the middle, then always the one farthest from the others.
+
+    Arguments:
+        drawn: bool ``(z, y, x)``, not empty.
+        reach: distance per axis, in voxels, at which another point is worth its while.
+        most: points at most; at least three are taken of what has as many voxels.
+    """
+    voxels = np.argwhere(drawn)
+    scaled = voxels / np.asarray(reach, dtype=float)
+    chosen = [int(((scaled - scaled.mean(0)) ** 2).sum(1).argmin())]
+    distance = ((scaled - scaled[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < most and distance.max() > (1 if len(chosen) >= 3 else 0):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((scaled - scaled[chosen[-1]]) ** 2).sum(1))
+    return [tuple(int(v) for v in voxels[index]) for index in chosen]
+
+
 def bounds(place: Sequence[slice]) -> tuple[int, ...]:
     """``(z0, z1, y0, y1, x0, x1)``, upper bounds excluded."""
     return tuple(int(b) for s in place for b in (s.start, s.stop))

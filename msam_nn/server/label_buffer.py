@@ -1,0 +1,162 @@
+"""A label map that changes box by box: what the network decided, what the user drew, what was already sent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from msam_nn.inference.output_grid import bounding_box
+from msam_nn.inference.prompted_image import UNDO_BYTES, UNDO_STEPS
+from msam_nn.inference.windows import Box, enclosing
+
+LABELS, DECIDED, HELD = range(3)
+"""Layers: the result, the network's labels alone, and ``class + 1`` where the user drew (its negative: drew "not")."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Labels of a box, upper bounds excluded."""
+
+    box: Box
+    labels: np.ndarray
+
+
+class LabelBuffer:
+    """The segmentation of one image on its own grid.
+
+    A voxel follows the network where the network changes its mind, so that a given mask stays as it was elsewhere; what
+    the user drew holds, the newest drawing first.
+
+    Arguments:
+        shape: voxels per axis.
+        members: per class, the labels that belong to it; the first is what a voxel drawn as that class gets.
+    """
+
+    def __init__(self, shape: Sequence[int], members: Sequence[Sequence[int]]) -> None:
+        self.members = [tuple(labels) for labels in members]
+        # zeros are given no memory by the system until they are written
+        self._layers = np.zeros((3, *shape), np.int16 if max(map(max, members)) > 127 else np.int8)
+        self._steps: deque[list[tuple[Box, np.ndarray]]] = deque(maxlen=UNDO_STEPS)
+        self._undone: list[list[tuple[Box, np.ndarray]]] = []
+        self._unsent: list[Box] = []
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label map; a view."""
+        return self._layers[LABELS]
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._steps)
+
+    def clear(self) -> None:
+        """Back to no labels, and no history."""
+        box = bounding_box(self._layers.any(0))
+        if box is not None:
+            self._layers[_slices(box)] = 0
+            self._unsent.append(box)
+        self.forget_history()
+
+    def forget_history(self) -> None:
+        """What is there now cannot be undone."""
+        self._steps.clear()
+        self._undone.clear()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """All changes inside are one step of the history."""
+        self._steps.append([])
+        self._undone.clear()
+        yield
+        while len(self._steps) > 1 and sum(layers.nbytes for step in self._steps for _, layers in step) > UNDO_BYTES:
+            self._steps.popleft()
+
+    def decide(self, box: Box, labels: np.ndarray, *, quietly: bool = False) -> None:
+        """Take the network's labels of a box; quietly, only what it says from now on counts."""
+        layers = self._layers[_slices(box)].copy()
+        changed = layers[DECIDED] != labels
+        layers[DECIDED] = labels
+        if not quietly:
+            layers[LABELS][changed] = labels[changed]
+            self._hold(layers)
+        self._replace(box, layers)
+
+    def decided_box(self, box: Box) -> Box | None:
+        """Where the network sees anything in a box."""
+        found = bounding_box(self._layers[_slices(box)][DECIDED])
+        return found and tuple((a + first, b + first) for (a, b), (first, _) in zip(found, box, strict=True))
+
+    def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> None:
+        """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it."""
+        layers = self._layers[_slices(box)].copy()
+        layers[HELD][drawn] = class_index + 1 if positive else -(class_index + 1)
+        self._hold(layers)
+        self._replace(box, layers)
+
+    def start_class(self, class_index: int, mask: np.ndarray) -> None:
+        """Replace a class by a mask, exactly; its drawings are forgotten."""
+        layers = self._layers.copy()
+        members = self.members[class_index]
+        belongs = np.isin(layers[LABELS], members)
+        layers[LABELS][belongs & ~mask] = 0
+        layers[LABELS][mask & ~belongs] = members[0]
+        layers[HELD][np.abs(layers[HELD]) == class_index + 1] = 0
+        self._replace(tuple((0, n) for n in mask.shape), layers)
+
+    def undo(self) -> None:
+        """Take the last step back, bit for bit."""
+        self._undone.append(self._swapped(reversed(self._steps.pop())))
+
+    def redo(self) -> None:
+        """Take the last undone step again."""
+        self._steps.append(self._swapped(reversed(self._undone.pop())))
+
+    def send_all(self) -> None:
+        """Whoever receives changes starts from no labels: all there are have to be sent."""
+        self._unsent = [box for box in [bounding_box(self.labels)] if box is not None]
+
+    def take_changes(self) -> Changes | None:
+        """Everything that changed since the last call, and maybe some voxels around it; None for nothing."""
+        box, self._unsent = enclosing(self._unsent), []
+        return box and Changes(box, self.labels[_slices(box)[1:]].copy())
+
+    def _hold(self, layers: np.ndarray) -> None:
+        """Make drawn voxels keep what was drawn."""
+        for code in np.unique(layers[HELD]).tolist():
+            if code:
+                members = self.members[abs(code) - 1]
+                here = layers[HELD] == code
+                belongs = np.isin(layers[LABELS], members)
+                layers[LABELS][here & ~belongs if code > 0 else here & belongs] = members[0] if code > 0 else 0
+
+    def _replace(self, box: Box, layers: np.ndarray) -> None:
+        """Write layers where they differ, and remember what was there."""
+        differs = bounding_box((self._layers[_slices(box)] != layers).any(0))
+        if differs is None:
+            return
+        place = tuple((a + first, b + first) for (a, b), (first, _) in zip(differs, box, strict=True))
+        step = [(place, layers[_slices(differs)].copy())]
+        replaced = self._swapped(step)
+        if self._steps:
+            self._steps[-1] += replaced
+
+    def _swapped(self, step: Iterator[tuple[Box, np.ndarray]]) -> list[tuple[Box, np.ndarray]]:
+        """Write the boxes of a step; returns what they replaced, in the order of writing."""
+        replaced = []
+        for box, layers in step:
+            before = self._layers[_slices(box)].copy()
+            self._layers[_slices(box)] = layers
+            replaced.append((box, before))
+            changed = bounding_box(before[LABELS] != layers[LABELS])
+            if changed is not None:
+                self._unsent.append(tuple((a + o, b + o) for (a, b), (o, _) in zip(changed, box, strict=True)))
+        return replaced
+
+
+def _slices(box: Box) -> tuple[slice, ...]:
+    """Of all layers."""
+    return (slice(None), *(slice(*bounds) for bounds in box))

@@ -1,0 +1,517 @@
+"""One user's image, prompts and mask; no HTTP in here.
+
+The segmentation is one label map as nnU-Net would write it, on the image's own grid; a viewer sees one class of it. All
+coordinates are indices of the image array in its own axis order: ``(z, y, x)`` as SimpleITK reads for a file, whatever
+order a viewer sent otherwise. Boxes are ``((z0, z1), (y0, y1), (x0, x1))``, upper bounds excluded.
+
+>>> session = InteractiveSession(model)  # doctest: +SKIP
+>>> session.open_files([Path("case_0000.nii.gz")], "case")  # doctest: +SKIP
+>>> session.prepare()  # slow  # doctest: +SKIP
+>>> session.predict_automatically()  # optional, slow  # doctest: +SKIP
+>>> session.add_point((40, 31, 27), positive=True)  # doctest: +SKIP
+>>> session.take_changes().box  # doctest: +SKIP
+
+Threads: whoever calls takes care that one method runs at a time (:class:`~msam_nn.server.leases.Lease` does), and what
+runs the network runs on the worker's thread; ``status`` may be read, and :meth:`InteractiveSession.stop` called, from
+anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from msam_nn.errors import UserError
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.output_grid import OutputGrid, bounding_box
+from msam_nn.inference.placement import box_to_network
+from msam_nn.inference.prompt_file import ClassPrompts, PromptFile, prompts_text
+from msam_nn.inference.prompted_image import MAX_WINDOWS, PromptedImage
+from msam_nn.inference.windows import Box, enclosing
+from msam_nn.prompts.from_mask import spread_points
+from msam_nn.server.images import FileImage, SessionImage, ViewerImage
+from msam_nn.server.label_buffer import Changes, LabelBuffer
+from msam_nn.server.model import ServedModel
+
+MOST_POINTS = 8
+"""Points sampled on a scribble or lasso at most."""
+
+KEPT_TIMINGS = 1000
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a session is doing: ``empty``, ``preparing``, ``predicting``, ``ready`` or ``failed``.
+
+    progress: 0 to 1. message: why it failed.
+    """
+
+    state: str = "empty"
+    progress: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long following a prompt took, in seconds."""
+
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """A prompt that was followed: what a prompt file says of it, and whether the network took part."""
+
+    class_name: str
+    points: list[tuple[int, ...]] = field(default_factory=list)
+    boxes: list[tuple[int, ...]] = field(default_factory=list)
+    network: bool = True
+
+
+class InteractiveSession:
+    """An image that is segmented with prompts, on one model that many sessions share.
+
+    Prompts outside the image change nothing and return False, as all of them do where there was nothing to do.
+    Voxels that were clicked or drawn hold on the image's own grid.
+
+    Arguments:
+        class_index: the class that prompts refine first.
+
+    Raises:
+        UserError: all methods that need an image, where none is ready.
+    """
+
+    def __init__(self, model: ServedModel, class_index: int = 0) -> None:
+        self.model = model
+        self.class_index = class_index
+        self.follow_objects = True
+        """Whether an object is followed beyond the window around its prompt."""
+        self.status = Status()
+        self.timings: deque[Timing] = deque(maxlen=KEPT_TIMINGS)
+        self._source: SessionImage | None = None
+        self._image: PromptedImage | None = None
+        self._stopped = False
+        self._forget_prompts()
+
+    # --- the image ----------------------------------------------------------------------------------------------------
+
+    @property
+    def classes(self):
+        """All classes of the model, see :class:`~msam_nn.server.model.TargetClass`."""
+        return self.model.classes
+
+    def set_class(self, name: str) -> None:
+        """Choose the class that prompts refine from now on, by name or label number.
+
+        Raises:
+            UserError: if there is no such class.
+        """
+        self.class_index = self.model.class_index(name)
+
+    def set_image(self, array: np.ndarray, spacing: Sequence[float] | None = None) -> None:
+        """Take a viewer's array ``(C, X, Y, Z)``, without what came before; quick.
+
+        Arguments:
+            spacing: in mm in the array's order; without it, or where it is no spacing, that of the training.
+
+        Raises:
+            UserError: if the model cannot take the image.
+        """
+        self._take(ViewerImage(self.model, array, spacing))
+
+    def open_files(self, files: Sequence[Path], name: str) -> None:
+        """Take the files of a case, one per channel; quick: :meth:`prepare` reads the voxels.
+
+        Raises:
+            UserError: if they are no images that the model can take.
+        """
+        self._take(FileImage(self.model, files, name))
+
+    def prepare(self) -> None:
+        """Preprocess the image as the plans say; slow, and no network runs.
+
+        Raises:
+            UserError: if that is impossible; the status says so, too.
+        """
+        if self._source is None:
+            raise UserError("There is no image: set one first.")
+        try:
+            image, properties = self.model.open_image(*self._source.read())
+            predictor = self.model.predictor
+            plans, configuration = predictor.plans_manager, predictor.configuration_manager
+            order = plans.transpose_forward
+            self._geometry = ImageGeometry.from_properties(properties, order, image.shape)
+            spacing = [properties["spacing"][axis] for axis in order]
+            self._grid = OutputGrid.of(self._geometry, configuration, spacing)
+        except UserError as error:
+            self.status = Status("failed", message=str(error))
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            self.status = Status("failed", message=f"The image could not be prepared ({reason}).")
+            raise UserError(self.status.message) from error
+        self._image = image
+        self.status = Status("ready", 1.0)
+
+    def predict_automatically(self, on_progress: Callable[[float], None] | None = None) -> None:
+        """Predict without prompts; all classes start from that, and what was prompted before is forgotten. Slow.
+
+        Arguments:
+            on_progress: called between windows with the share done, 0 to 1; ``status`` shows it, too.
+        """
+        image = self._ready()
+        self.status = Status("predicting", 0.0)
+
+        def between_windows(share: float) -> bool:
+            self.status = replace(self.status, progress=share)
+            if on_progress is not None:
+                on_progress(share)
+            self.model.give_way()
+            return self._stopped
+
+        start = time.perf_counter()
+        try:
+            masks = self.model.predictor.predict_masks(image, between_windows)
+            if masks is None:
+                return
+            self.status = replace(self.status, state="ready")
+            image.start_from(masks)
+            self.reset()
+            self.timings.append(Timing("automatic", time.perf_counter() - start))
+        finally:
+            self.status = Status("ready", 1.0)
+
+    def stop(self) -> None:
+        """Let an automatic prediction end early; from any thread."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Free all memory; the session is of no use after that."""
+        if self._image is not None:
+            self._image.forget_features()
+        self._source = self._image = self._buffer = None
+        self.status = Status()
+
+    # --- prompts ------------------------------------------------------------------------------------------------------
+
+    def add_point(self, voxel: Sequence[float], positive: bool) -> bool:
+        """A click inside the class or outside of it; coordinates are rounded."""
+        image, voxel = self._ready(), self._nearest_voxel(voxel)
+        if voxel is None:
+            return False
+        clicks = self._clicks([voxel], positive)
+        box = tuple((v, v + 1) for v in voxel)
+        record = _Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks))
+        self._follow("point", record, lambda: image.add_points(clicks), (box, np.ones((1, 1, 1), bool), positive))
+        return True
+
+    def add_box(self, box: Sequence[Sequence[float]], positive: bool = True) -> bool:
+        """The object of the class lies inside a box; a box of one slice reaches as far across as its longer edge.
+
+        A negative box takes everything inside it away, as a drawing does.
+        """
+        image, box = self._ready(), self._clipped(box)
+        if box is None:
+            return False
+        if not positive:
+            return self.add_lasso(box, np.ones([upper - lower for lower, upper in box], bool), False)
+        box = self._deepened(box)
+        bounds = tuple(bound for axis in box for bound in axis)
+        try:
+            network_box = box_to_network(bounds, "voxel", self._geometry, "the box")
+        except UserError:
+            return False  # nothing but the empty margin
+        record = _Prompt(self._class.name, boxes=[bounds])
+        self._follow("box", record, lambda: image.add_box(self.class_index, network_box))
+        return True
+
+    def add_scribble(self, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
+        """Painted voxels: bool of the size of a box, which may reach beyond the image."""
+        return self._draw("scribble", box, drawn, positive)
+
+    def add_lasso(self, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
+        """The same for the voxels that a closed line encloses."""
+        return self._draw("lasso", box, drawn, positive)
+
+    def set_initial_mask(self, mask: np.ndarray) -> None:
+        """Start the class from a bool mask of the image's shape; all prompts are forgotten, nothing can be undone.
+
+        Raises:
+            UserError: if the shape differs.
+        """
+        image = self._ready()
+        if mask.shape != self.shape:
+            raise UserError(f"The mask has {mask.shape} voxels, the image {self.shape}.")
+        self.reset()
+        image.set_mask(self.class_index, self._grid.shares(mask))
+        image.forget_history()
+        self._buffer.start_class(self.class_index, mask)
+        whole = tuple((0, n) for n in image.shape)
+        for target, labels in self._network_labels(whole):
+            self._buffer.decide(target, labels, quietly=True)
+        self._buffer.forget_history()
+        self.initial_mask = mask.copy()
+
+    def refine_mask(self) -> bool:
+        """Refine the class all over its current mask, without a new prompt."""
+        image, mask = self._ready(), self.mask
+        found = bounding_box(mask)
+        seen = found and self._grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
+        if not seen:
+            return False
+        self._follow("refine", _Prompt(self._class.name), lambda: image.refine_mask(self.class_index, seen[0]))
+        return True
+
+    # --- history ------------------------------------------------------------------------------------------------------
+
+    @property
+    def can_undo(self) -> bool:
+        prompts = self._prompts
+        return bool(prompts) and self._buffer.can_undo and (not prompts[-1].network or self._image.can_undo)
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._undone)
+
+    def undo(self) -> bool:
+        """Take the last prompt back, bit for bit."""
+        image = self._ready()
+        if not self.can_undo:
+            return False
+        prompt = self._prompts.pop()
+        if prompt.network:
+            image.undo()
+        self._buffer.undo()
+        self._undone.append(prompt)
+        return True
+
+    def redo(self) -> bool:
+        """Follow the last undone prompt again, bit for bit and without the network."""
+        image = self._ready()
+        if not self._undone:
+            return False
+        prompt = self._undone.pop()
+        if prompt.network:
+            image.redo()
+        self._buffer.redo()
+        self._prompts.append(prompt)
+        return True
+
+    def reset(self) -> None:
+        """Forget all prompts; the automatic prediction, if there is one, stays."""
+        image = self._ready()
+        self._forget_prompts()
+        image.reset()
+        self._buffer.clear()
+        if image.has_start:
+            whole = tuple((0, n) for n in image.shape)
+            for target, labels in self._network_labels(whole):
+                self._buffer.decide(target, labels)
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the image per axis."""
+        if self._source is None:
+            raise UserError("There is no image: set one first.")
+        return self._source.shape
+
+    @property
+    def label_map(self) -> np.ndarray:
+        """All classes on the image's own grid; a view."""
+        self._ready()
+        return self._buffer.labels
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool: the class that prompts refine, on the image's own grid."""
+        return np.isin(self.label_map, self._class.members)
+
+    def take_changes(self) -> Changes | None:
+        """The labels of the box in which anything changed since the last call (or :meth:`send_all`); None for none."""
+        return None if self._buffer is None else self._buffer.take_changes()
+
+    def send_all(self) -> None:
+        """The receiver of changes starts from an empty label map."""
+        if self._buffer is not None:
+            self._buffer.send_all()
+
+    def mask_of(self, labels: np.ndarray) -> np.ndarray:
+        """Bool: which of some labels belong to the class that prompts refine."""
+        return np.isin(labels, self._class.members)
+
+    def prompts(self, initial_mask_file: Path | None = None) -> PromptFile:
+        """All prompts that were not undone, as ``msam predict`` reads them; drawings are points on them.
+
+        Arguments:
+            initial_mask_file: where the mask lies that the session started from, if it did.
+        """
+        classes: dict[str, ClassPrompts] = {}
+        for prompt in self._prompts:
+            given = classes.get(prompt.class_name, ClassPrompts())
+            points, boxes = (*given.points, *prompt.points), (*given.boxes, *prompt.boxes)
+            classes[prompt.class_name] = ClassPrompts(points, boxes)
+        if self.initial_mask is not None and initial_mask_file is not None:
+            given = classes.get(self._class.name, ClassPrompts())
+            classes[self._class.name] = replace(given, mask=initial_mask_file)
+        return PromptFile({self.name: {name: p for name, p in classes.items() if p != ClassPrompts()}})
+
+    def prompts_json(self) -> str:
+        """The text of that prompt file."""
+        return prompts_text(self.prompts(), Path())
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+        return "image" if self._source is None else self._source.name
+
+    def segmentation_nifti(self) -> bytes:
+        """The label map as ``.nii.gz`` on the image's own grid, with its header where it came from a NIfTI."""
+        return self._source.nifti(self.label_map.astype(np.uint8 if max(c.label for c in self.classes) < 256 else np.uint16))  # noqa: E501  # fmt: skip
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _class(self):
+        return self.model.classes[self.class_index]
+
+    def _take(self, source: SessionImage) -> None:
+        self.close()
+        self._forget_prompts()
+        self._source = source
+        self._buffer = LabelBuffer(source.shape, [c.members for c in self.classes])
+        self.status = Status("preparing")
+
+    def _forget_prompts(self) -> None:
+        self._prompts: list[_Prompt] = []
+        self._undone: list[_Prompt] = []
+        self.initial_mask: np.ndarray | None = None
+
+    def _ready(self) -> PromptedImage:
+        if self.status.state == "failed":
+            raise UserError(self.status.message)
+        if self.status.state in ("preparing", "predicting"):
+            raise UserError(f"The image is not ready, it is {self.status.state}: wait a moment.")
+        if self._image is None:
+            raise UserError("There is no image: set one first.")
+        return self._image
+
+    def _follow(self, what: str, prompt: _Prompt, act: Callable[[], Box | None], hold: tuple | None = None) -> None:
+        """Let the network follow a prompt, then write what changed on the image's own grid.
+
+        Arguments:
+            hold: box, bool of its size, label: voxels that keep what was drawn.
+        """
+        start = time.perf_counter()
+        self._image.max_windows = MAX_WINDOWS if self.follow_objects else 1
+        changed = act() if prompt.network else None
+        with self._buffer.step():
+            if hold is not None:
+                box, drawn, positive = hold
+                self._buffer.hold(box, drawn, self.class_index, positive)
+            for target, labels in self._network_labels(changed):
+                self._buffer.decide(target, labels)
+        self._prompts.append(prompt)
+        self._undone.clear()
+        self.timings.append(Timing(what, time.perf_counter() - start))
+
+    def _network_labels(self, changed: Box | None) -> list[tuple[Box, np.ndarray]]:
+        """Labels of the image's voxels that depend on a box of the network's: only where there are, or were, any."""
+        own = changed and self._grid.own_box(changed)
+        if not own:
+            return []
+        needed = self._grid.network_box(own)
+        masks = self._image.masks(needed)
+        origin = [lower for lower, _ in needed]
+        seen = bounding_box((masks > 0).any(0))
+        boxes = [self._buffer.decided_box(own)]
+        if seen is not None:
+            boxes.append(self._grid.own_box(_shifted(seen, origin)))
+        target = enclosing([box for box in boxes if box is not None])
+        if target is None:
+            return []
+        target = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(target, own, strict=True))
+        return [(target, self._grid.labels(target, masks, origin, self.model.predictor.label_manager))]
+
+    def _draw(self, what: str, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
+        image, whole = self._ready(), self._rounded(box)
+        if drawn.shape != tuple(upper - lower for lower, upper in whole):
+            raise UserError(f"The drawing has {drawn.shape} voxels, and its box {whole} has others.")
+        box = self._clipped(whole)
+        if box is None:
+            return False
+        drawn = drawn[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(box, whole, strict=True))]
+        found = bounding_box(drawn)
+        if found is None:
+            return False
+        origin = [lower for lower, _ in box]
+        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], _shifted(found, origin)
+        voxels = [
+            tuple(v + lower for v, (lower, _) in zip(point, box, strict=True))
+            for point in spread_points(drawn, self._reach(), MOST_POINTS)
+        ]
+        clicks, there = self._clicks(voxels, positive), self._grid.drawn(box, drawn)
+        record = _Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
+        self._follow(what, record, lambda: image.add_drawing(*there, clicks), (box, drawn, positive))
+        return True
+
+    def _reach(self) -> list[float]:
+        """Quarter of a window, in the image's voxels per axis."""
+        reach = [1.0] * 3
+        for n, axis in enumerate(self._grid.axes):
+            reach[axis] = self.model.patch_size[n] / 4 / abs(self._grid.scale[n])
+        return reach
+
+    def _clicks(self, voxels: Sequence[tuple[int, int, int]], positive: bool) -> list[Click]:
+        """On the network's grid; none for voxels in the empty margin that nnU-Net crops away."""
+        clicks = []
+        for voxel in voxels:
+            try:
+                clicks.append(Click(self.class_index, self._geometry.file_to_network(voxel), positive))
+            except UserError:
+                continue
+        return clicks
+
+    def _nearest_voxel(self, voxel: Sequence[float]) -> tuple[int, int, int] | None:
+        """The voxel nearest to a position that is at most one voxel outside of the image."""
+        voxel = [round(float(v)) for v in voxel]
+        if not all(-1 <= v <= n for v, n in zip(voxel, self.shape, strict=True)):
+            return None
+        return tuple(min(max(v, 0), n - 1) for v, n in zip(voxel, self.shape, strict=True))
+
+    def _rounded(self, box: Sequence[Sequence[float]]) -> Box:
+        """With whole numbers, the lower bound first, a voxel at least."""
+        ends = [sorted(round(float(end)) for end in axis) for axis in box]
+        return tuple((lower, max(upper, lower + 1)) for lower, upper in ends)
+
+    def _clipped(self, box: Sequence[Sequence[float]]) -> Box | None:
+        """The part of a box in the image."""
+        box = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(self._rounded(box), self.shape, strict=True))
+        return box if all(lower < upper for lower, upper in box) else None
+
+    def _deepened(self, box: Box) -> Box:
+        """A box of one slice, as deep as its longer edge in mm."""
+        flat = [axis for axis, (lower, upper) in enumerate(box) if upper - lower == 1]
+        if len(flat) != 1:
+            return box
+        spacing = self._source.spacing
+        longest = max((upper - lower) * s for (lower, upper), s in zip(box, spacing, strict=True))
+        half = math.floor(longest / spacing[flat[0]] / 2)
+        deep = list(box)
+        lower, upper = box[flat[0]]
+        deep[flat[0]] = (max(lower - half, 0), min(upper + half, self.shape[flat[0]]))
+        return tuple(deep)
+
+
+def _shifted(box: Box, by: Sequence[int]) -> Box:
+    return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))
