@@ -35,11 +35,11 @@ class Upload:
             file.unlink()
         file = stem.with_name(stem.name + ending)
         if hasattr(os, "memfd_create"):
-            stream = open(os.memfd_create(file.name), "wb")
-            file.symlink_to(f"/proc/{os.getpid()}/fd/{stream.fileno()}")
+            descriptor = os.memfd_create(file.name)
+            file.symlink_to(f"/proc/{os.getpid()}/fd/{descriptor}")
         else:
-            stream = open(file, "wb")
-        self._streams[file] = stream
+            descriptor = os.open(file, os.O_CREAT | os.O_WRONLY, 0o600)
+        stream = self._streams[file] = os.fdopen(descriptor, "wb")
         stream.write(content)
         stream.flush()
 
