@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Annotated
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from fastapi import APIRouter, Body, Header, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from msam_nn.errors import UserError
 from msam_nn.server.bodies import read_body
 from msam_nn.server.page.prompts import Prompt
 from msam_nn.server.page.uploads import Upload
@@ -67,13 +69,13 @@ def make_router(registry, worker, settings) -> APIRouter:
 
             done, changes, seconds = await lease.run(act)
             meta = {
-                "box": changes and changes.box,
+                "box": changes and [[int(end) for end in axis] for axis in changes.box],
                 "seconds": seconds,
                 "done": done is not False,
                 "can_undo": session.can_undo,
                 "can_redo": session.can_redo,
             }
-            labels = b"" if changes is None else changes.labels.tobytes()
+            labels = b"" if changes is None else changes.labels.astype(np.uint8).tobytes()
             body = await asyncio.to_thread(gzip.compress, labels, COMPRESSION)
         headers = {"X-Meta": json.dumps(meta), "Content-Encoding": "gzip"}
         return Response(body, media_type="application/octet-stream", headers=headers)
@@ -93,7 +95,7 @@ def make_router(registry, worker, settings) -> APIRouter:
         return {
             "model": settings.model_name,
             "classes": [
-                {"index": c.index, "name": c.name, "label": c.label, "members": c.members}
+                {"index": c.index, "name": c.name, "label": int(c.label), "members": [int(m) for m in c.members]}
                 for c in settings.model.classes
             ],
             "class_index": settings.class_index,
@@ -102,16 +104,16 @@ def make_router(registry, worker, settings) -> APIRouter:
         }
 
     @router.put("/page/api/image/{channel}")
-    async def put_image(channel: int, name: str, request: Request, token: LeaseToken) -> dict:
+    async def put_image(channel: int, request: Request, token: LeaseToken) -> dict:
         with registry.using(token) as lease:
-            ending = next((e for e in (".nii.gz", ".nii") if name.lower().endswith(e)), None)
-            if ending is None:
-                raise Refused(f"{name[:200]} is no NIfTI: the page opens files that end in .nii or .nii.gz.")
             if not 0 <= channel < len(settings.model.channel_names):
                 raise Refused(f"The model takes {len(settings.model.channel_names)} channel(s), not {channel + 1}.")
             content = await read_body(request, settings.max_upload_bytes)
             upload = uploads.setdefault(lease, Upload())
-            await asyncio.to_thread(upload.add, channel, ending, content)
+            try:
+                await asyncio.to_thread(upload.add, channel, content, settings.max_upload_bytes)
+            except UserError as error:
+                raise Refused(str(error)) from error
         return {}
 
     @router.post("/page/api/open")

@@ -28,7 +28,7 @@ export class Server {
     const total = files.reduce((sum, file) => sum + file.size, 0);
     let sent = 0;
     for (const [channel, file] of files.entries()) {
-      await this.#upload(`/page/api/image/${channel}?name=${encodeURIComponent(file.name)}`, file, (bytes) =>
+      await this.#upload(`/page/api/image/${channel}`, file, (bytes) =>
         progress((sent + bytes) / Math.max(total, 1)),
       );
       sent += file.size;

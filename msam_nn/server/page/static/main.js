@@ -136,7 +136,7 @@ function show() {
   at("automatic").disabled = !isOpen || busy > 0;
   at("undo").disabled = !session.can.undo || busy > 0;
   at("redo").disabled = !session.can.redo || busy > 0;
-  at("reset").disabled = !isOpen || busy > 0 || !session.steps.length;
+  at("reset").disabled = !isOpen || busy > 0 || !session.steps.some(({ prompt }) => prompt.kind !== "automatic");
   for (const id of ["save-mask", "save-prompts"]) at(id).disabled = !isOpen || busy > 0;
   for (const id of ["layout", "window-low", "window-high", "window-auto"]) at(id).disabled = !isOpen;
   steps.show(session.steps.map(describe));

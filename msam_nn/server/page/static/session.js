@@ -1,6 +1,7 @@
 // The image that is open: sends prompts one after the other, keeps what was done, brings back the mask.
 
 const POLL = 250; // ms
+const DOING = { preparing: "Preparing the image", predicting: "Predicting" };
 
 export class Session {
   /** onChange: something to show has changed. onError: called with an Error. onProgress: called with a status or null. */
@@ -41,16 +42,20 @@ export class Session {
   prompt(prompt) {
     const step = { prompt, waiting: true };
     this.steps = [...this.steps.filter(({ undone }) => !undone), step];
+    const drop = () => (this.steps = this.steps.filter((other) => other !== step));
     return this.#do(
       () => this.server.prompt(prompt),
-      ({ seconds }) => Object.assign(step, { waiting: false, seconds }),
-      () => (this.steps = this.steps.filter((other) => other !== step)),
+      ({ done, seconds }) => {
+        Object.assign(step, { waiting: false, seconds });
+        if (!done) drop();
+      },
+      drop,
     );
   }
 
   undo() {
     return this.#do(() => this.server.undo(), ({ done }) => {
-      const last = this.steps.findLast(({ undone, waiting }) => !undone && !waiting);
+      const last = this.steps.findLast(({ undone, waiting, prompt }) => !undone && !waiting && prompt.kind !== "automatic");
       if (done && last) last.undone = true;
     });
   }
@@ -63,9 +68,10 @@ export class Session {
   }
 
   reset() {
-    return this.#do(() => this.server.reset(), () => (this.steps = []));
+    return this.#do(() => this.server.reset(), () => (this.steps = this.steps.filter(({ prompt }) => prompt.kind === "automatic")));
   }
 
+  /** Predict without prompts; those there are will be forgotten. */
   automatic() {
     const step = { prompt: { kind: "automatic" }, waiting: true };
     const start = performance.now();
@@ -89,7 +95,7 @@ export class Session {
         const status = await this.server.status();
         if (status.state === "failed") throw new Error(status.message);
         if (status.state === "ready" || status.state === "empty") return;
-        this.onProgress(status);
+        this.onProgress({ message: DOING[status.state], progress: status.progress });
         await new Promise((resolve) => setTimeout(resolve, POLL));
       }
     } finally {
@@ -106,7 +112,6 @@ export class Session {
         if (answer.box) this.viewer.mask.write(answer.box, answer.block);
         this.can = { undo: answer.can_undo, redo: answer.can_redo };
         onDone(answer);
-        if (answer.remark) this.onError(new Error(answer.remark));
       } catch (error) {
         onFailed();
         this.onError(error);
