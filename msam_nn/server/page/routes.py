@@ -39,7 +39,7 @@ HEADERS = {
 """Nothing comes from anywhere else. ``data:`` and ``blob:`` are NiiVue's fonts and what the page itself makes."""
 
 COMPRESSION = 1
-LeaseToken = Annotated[str, Header(alias="X-Lease-Token")]
+LeaseToken = Annotated[str | None, Header(alias="X-Lease-Token")]
 
 
 class Case(BaseModel):
@@ -48,7 +48,7 @@ class Case(BaseModel):
 
 def make_router(registry, worker, settings) -> APIRouter:
     """Routes of the page and of what it asks."""
-    router = APIRouter(include_in_schema=True)
+    router = APIRouter()
     uploads: WeakKeyDictionary = WeakKeyDictionary()
     background: set[asyncio.Task] = set()
 
@@ -57,7 +57,7 @@ def make_router(registry, worker, settings) -> APIRouter:
         background.add(task)
         task.add_done_callback(background.discard)
 
-    async def change(token: str, action: Callable) -> Response:
+    async def change(token: str | None, action: Callable) -> Response:
         """Act on a session on the worker and answer with what changed."""
         with registry.using(token) as lease:
             session = lease.session
@@ -104,7 +104,7 @@ def make_router(registry, worker, settings) -> APIRouter:
         }
 
     @router.put("/page/api/image/{channel}")
-    async def put_image(channel: int, request: Request, token: LeaseToken) -> dict:
+    async def put_image(channel: int, request: Request, token: LeaseToken = None) -> dict:
         with registry.using(token) as lease:
             if not 0 <= channel < len(settings.model.channel_names):
                 raise Refused(f"The model takes {len(settings.model.channel_names)} channel(s), not {channel + 1}.")
@@ -117,7 +117,7 @@ def make_router(registry, worker, settings) -> APIRouter:
         return {}
 
     @router.post("/page/api/open")
-    async def open_case(case: Case, token: LeaseToken) -> dict:
+    async def open_case(case: Case, token: LeaseToken = None) -> dict:
         with registry.using(token) as lease:
             upload = uploads.pop(lease, None)
             if upload is None:
@@ -130,7 +130,7 @@ def make_router(registry, worker, settings) -> APIRouter:
             in_background(prepare(token, upload))
         return {}
 
-    async def prepare(token: str, upload: Upload) -> None:
+    async def prepare(token: str | None, upload: Upload) -> None:
         try:
             with registry.using(token) as lease:
                 await lease.prepare(lease.session.prepare)
@@ -140,18 +140,18 @@ def make_router(registry, worker, settings) -> APIRouter:
             upload.close()
 
     @router.get("/page/api/status")
-    async def status(token: LeaseToken) -> dict:
+    async def status(token: LeaseToken = None) -> dict:
         with registry.using(token) as lease:
             now = lease.session.status
             return {"state": now.state, "progress": now.progress, "message": now.message}
 
     @router.post("/page/api/automatic")
-    async def automatic(token: LeaseToken) -> dict:
+    async def automatic(token: LeaseToken = None) -> dict:
         with registry.using(token):
             in_background(predict(token))
         return {}
 
-    async def predict(token: str) -> None:
+    async def predict(token: str | None) -> None:
         try:
             with registry.using(token) as lease:
                 await lease.run_long(lease.session.predict_automatically)
@@ -159,7 +159,7 @@ def make_router(registry, worker, settings) -> APIRouter:
             pass  # the session's status says it
 
     @router.post("/page/api/prompt")
-    async def prompt(prompt: Annotated[Prompt, Body()], token: LeaseToken) -> Response:
+    async def prompt(prompt: Annotated[Prompt, Body()], token: LeaseToken = None) -> Response:
         def add(session) -> None:
             session.set_class(settings.model.classes[prompt.class_index].name)
             prompt.add_to(session)
@@ -169,29 +169,29 @@ def make_router(registry, worker, settings) -> APIRouter:
         return await change(token, add)
 
     @router.post("/page/api/undo")
-    async def undo(token: LeaseToken) -> Response:
+    async def undo(token: LeaseToken = None) -> Response:
         return await change(token, lambda session: session.undo())
 
     @router.post("/page/api/redo")
-    async def redo(token: LeaseToken) -> Response:
+    async def redo(token: LeaseToken = None) -> Response:
         return await change(token, lambda session: session.redo())
 
     @router.post("/page/api/reset")
-    async def reset(token: LeaseToken) -> Response:
+    async def reset(token: LeaseToken = None) -> Response:
         return await change(token, lambda session: session.reset())
 
     @router.post("/page/api/changes")
-    async def changes(token: LeaseToken) -> Response:
+    async def changes(token: LeaseToken = None) -> Response:
         """What changed since the last answer, after the automatic prediction for example."""
         return await change(token, lambda session: None)
 
     @router.get("/page/api/mask.nii.gz")
-    async def mask(token: LeaseToken) -> Response:
+    async def mask(token: LeaseToken = None) -> Response:
         with registry.using(token) as lease:
             return Response(await lease.run(lease.session.segmentation_nifti), media_type="application/gzip")
 
     @router.get("/page/api/prompts.json")
-    async def prompts(token: LeaseToken) -> Response:
+    async def prompts(token: LeaseToken = None) -> Response:
         with registry.using(token) as lease:
             return Response(await lease.run(lease.session.prompts_json), media_type="application/json")
 

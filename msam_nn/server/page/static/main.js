@@ -83,7 +83,7 @@ async function open(files) {
     await viewer.open(images, info.channels);
     at("start").hidden = true;
     at("channels").hidden = at("channel").disabled = images.length === 1;
-    at("channel").replaceChildren(...info.channels.map((channel, index) => new Option(channel, index)));
+    at("channel").replaceChildren(...channelOptions(info.channels));
     showWindow();
     await withKey(() => session.open(name, images));
     if (info.automatic) session.automatic();
@@ -91,6 +91,13 @@ async function open(files) {
     tell(error);
   }
   show();
+}
+
+/** Each channel, and each later one in colours over the first. */
+function channelOptions(channels) {
+  const alone = channels.map((channel, index) => new Option(channel, index));
+  const pairs = channels.slice(1).map((channel, index) => new Option(`${channels[0]} with ${channel} over it`, `0+${index + 1}`));
+  return [...alone, ...pairs];
 }
 
 async function saveFile(path, name) {
@@ -238,7 +245,7 @@ on("files", "change", ({ target }) => {
   if (files.length) open(files);
 });
 acceptDrops(at("drop-hint"), open);
-on("channel", "change", ({ target }) => (viewer.show(Number(target.value)), showWindow()));
+on("channel", "change", ({ target }) => (viewer.show(...target.value.split("+").map(Number)), showWindow()));
 on("layout", "change", ({ target }) => viewer.setLayout(target.value));
 for (const id of ["window-low", "window-high"]) {
   on(id, "change", () => (viewer.window = [Number(at("window-low").value), Number(at("window-high").value)]));

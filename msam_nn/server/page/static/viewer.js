@@ -13,6 +13,7 @@ export const LAYOUTS = {
 };
 
 const VEIL = 0.25; // opacity of the image in 3D
+const OVER = 0.5; // of a channel over another one
 
 /** Values of tissue, in HU. */
 const CT_WINDOW = [-160, 240];
@@ -97,10 +98,16 @@ export class Viewer {
     this.#moved();
   }
 
-  show(channel) {
+  /** Show a channel, and maybe another one in colours over it. */
+  show(channel, over = null) {
     this.shown = channel;
-    this.nv.volumes = [this.channels[channel]];
-    this.nv.setVolume(this.channels[channel], 0);
+    const volumes = [channel, over].filter((c) => c !== null).map((c) => this.channels[c]);
+    volumes.forEach((volume, index) => {
+      volume._colormap = index ? "hot" : "gray";
+      volume._opacity = index ? OVER : 1;
+    });
+    this.nv.volumes = volumes;
+    this.nv.setVolume(volumes[0], 0);
     this.#moved();
   }
 
