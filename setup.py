@@ -25,11 +25,13 @@ DEPENDENCIES = [
     "tqdm",
 ]
 
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "nninteractive-client>=2.6,<3"]
 BASELINES = ["monai>=1.4", "einops"]
 EXTRAS = {
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
-    "test": ["pytest>=8", "ruff>=0.9", *BASELINES],
+    "serve": SERVE,
+    "test": ["pytest>=8", "ruff>=0.9", "hypothesis>=6", "schemathesis>=4", *BASELINES, *SERVE],
 }
 
 

@@ -18,6 +18,7 @@ COMMANDS = (
     "check",
     "predict",
     "prompts",
+    "serve",
     "clicks",
     "compare",
     "transfer",

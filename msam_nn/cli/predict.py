@@ -95,6 +95,11 @@ def model_folder(args: argparse.Namespace) -> Path:
         except RuntimeError as error:
             raise UserError(f"There is no data set {args.dataset} in nnU-Net's folders.") from error
         model = Path(nnUNet_results, dataset, f"{args.trainer}__{args.plans}__{args.configuration}")
-    if not (model / "plans.json").is_file():
-        raise UserError(f"{model} is no trained model: it has no plans.json.")
+    insist_on_model(model)
     return model
+
+
+def insist_on_model(folder: Path) -> None:
+    """Raises UserError if a folder holds no trained model."""
+    if not (folder / "plans.json").is_file():
+        raise UserError(f"{folder} is no trained model: it has no plans.json.")

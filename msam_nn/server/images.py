@@ -122,11 +122,11 @@ def insist_on_channels(model: ServedModel, n_channels: int) -> None:
 def insist_on_size(model: ServedModel, shape: Sequence[int], spacing: Sequence[float]) -> None:
     """Raises UserError for a spacing that is none, or would need more memory than any image should."""
     voxels = model.network_shape(shape, spacing)
-    if min(voxels) < 1 or int(np.prod(voxels, dtype=object)) > MOST_NETWORK_VOXELS:
+    if min(voxels) < 1 or model.padded_voxels(voxels) > MOST_NETWORK_VOXELS:
         shown = tuple(round(s, 4) for s in spacing)
         raise UserError(
-            f"An image of {tuple(shape)} voxels with a spacing of {shown} mm has {tuple(voxels)} voxels for this model, "
-            f"and that is impossible: is the spacing right?"
+            f"An image of {tuple(shape)} voxels with a spacing of {shown} mm would have {tuple(voxels)} for this model: "
+            f"is the spacing right?"
         )
 
 

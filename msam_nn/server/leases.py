@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,11 +34,21 @@ class Lease:
     What a client asks happens in the order of asking. A lease lives while a request of it is in flight.
     """
 
-    def __init__(self, session: InteractiveSession, worker: Worker, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        session: InteractiveSession,
+        worker: Worker,
+        clock: Callable[[], float],
+        on_change: Callable[[Lease], None] = lambda lease: None,
+    ) -> None:
         self.token = uuid.uuid4().hex
         self.session = session
         self.gone = False
         self.in_flight = 0
+        self.uploading = asyncio.Lock()
+        """Held while a body comes in, so that a client cannot fill the memory with many at once."""
+        self._on_change = on_change
+        self._version = session.version
         self._clock = clock
         self._worker = worker
         self._turn = asyncio.Lock()
@@ -50,21 +60,15 @@ class Lease:
         Raises:
             LeaseGone: if the lease ended meanwhile.
         """
-        async with self._turn:
-            self._insist()
-            return await self._worker.run(function, *args)
+        return await self._in_turn(self._worker.run, function, *args)
 
     async def run_long(self, function: Callable, *args: Any) -> Any:
         """The same for :meth:`Worker.run_long`."""
-        async with self._turn:
-            self._insist()
-            return await self._worker.run_long(function, *args)
+        return await self._in_turn(self._worker.run_long, function, *args)
 
     async def prepare(self, function: Callable, *args: Any) -> Any:
         """The same for :meth:`Worker.prepare`."""
-        async with self._turn:
-            self._insist()
-            return await self._worker.prepare(function, *args)
+        return await self._in_turn(self._worker.prepare, function, *args)
 
     def touch(self, active: bool) -> None:
         """Set the clocks back: the one of liveness, and for a user's action the one of idleness."""
@@ -72,9 +76,22 @@ class Lease:
         if active:
             self.last_active = self.last_seen
 
-    def _insist(self) -> None:
-        if self.gone:
-            raise LeaseGone
+    async def close(self) -> None:
+        """Free the session when the request that has its turn, if there is one, is over."""
+        async with self._turn:
+            await self._worker.run(self.session.close)
+
+    async def _in_turn(self, run: Callable[..., Awaitable], function: Callable, *args: Any) -> Any:
+        async with self._turn:
+            if self.gone:
+                raise LeaseGone
+            result = await run(function, *args)
+            if self.gone:
+                raise LeaseGone
+            if self.session.version != self._version:
+                self._version = self.session.version
+                self._on_change(self)
+            return result
 
 
 class LeaseRegistry:
@@ -84,6 +101,7 @@ class LeaseRegistry:
         new_session: makes a session.
         idle_timeout: seconds after the last action of a user.
         liveness_timeout: seconds after the last sign of life of a client.
+        on_change: called with a lease whose session's prompts changed.
     """
 
     def __init__(
@@ -94,6 +112,7 @@ class LeaseRegistry:
         idle_timeout: float = 600.0,
         liveness_timeout: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[Lease], None] = lambda lease: None,
     ) -> None:
         self.max_sessions = max_sessions
         self.idle_timeout = idle_timeout
@@ -101,6 +120,7 @@ class LeaseRegistry:
         self._new_session = new_session
         self._worker = worker
         self._clock = clock
+        self._on_change = on_change
         self._leases: dict[str, Lease] = {}
         self._closing: set[asyncio.Task] = set()
 
@@ -116,7 +136,7 @@ class LeaseRegistry:
         self.sweep()
         if len(self._leases) + len(self._closing) >= self.max_sessions:
             raise AtCapacity
-        lease = Lease(self._new_session(), self._worker, self._clock)
+        lease = Lease(self._new_session(), self._worker, self._clock, self._on_change)
         self._leases[lease.token] = lease
         return lease
 
@@ -167,7 +187,7 @@ class LeaseRegistry:
             return
         lease.gone = True
         lease.session.stop()
-        task = asyncio.get_running_loop().create_task(self._close(lease))
+        task = asyncio.get_running_loop().create_task(lease.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -180,7 +200,8 @@ class LeaseRegistry:
             if (silent or idle) and not lease.in_flight:
                 self.release(token)
 
-    async def _close(self, lease: Lease) -> None:
-        """Free the session when its last request, which may still run, is over."""
-        async with lease._turn:
-            await self._worker.run(lease.session.close)
+    async def close(self) -> None:
+        """End all leases."""
+        for token in list(self._leases):
+            self.release(token)
+        await asyncio.gather(*self._closing)

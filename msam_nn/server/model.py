@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,10 @@ class ServedModel:
         self.give_way: Callable[[], None] = lambda: None
         manager = predictor.label_manager
         if manager.has_regions:
-            labels = list(manager.regions_class_order)
+            labels = [int(label) for label in manager.regions_class_order]
             regions = [set(r) if isinstance(r, tuple | list) else {r} for r in manager.foreground_regions]
         else:
-            labels = list(manager.foreground_labels)
+            labels = [int(label) for label in manager.foreground_labels]
             regions = [{label} for label in labels]
         self._names = class_names(predictor.dataset_json, manager)
         self.classes = [
@@ -68,8 +69,9 @@ class ServedModel:
         Raises:
             UserError: if it holds no model that takes prompts.
         """
+        on_device = torch.device(device).type == "cuda"
         predictor = PromptedPredictor(
-            device=torch.device(device), use_mirroring=False, perform_everything_on_device=True, allow_tqdm=False
+            device=torch.device(device), use_mirroring=False, perform_everything_on_device=on_device, allow_tqdm=False
         )
         with contextlib.redirect_stdout(io.StringIO()):
             predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), checkpoint)
@@ -101,9 +103,13 @@ class ServedModel:
         return [float(self.predictor.configuration_manager.spacing[axis]) for axis in order]
 
     def network_shape(self, shape: Sequence[int], spacing: Sequence[float]) -> list[int]:
-        """Voxels that an image of a shape and spacing (a viewer's order) has for the network, before any crop."""
-        target = self.spacing
-        return [round(n * s / t) for n, s, t in zip(shape, spacing, target, strict=True)]
+        """Voxels, before any crop, of an image of a shape and spacing in a viewer's order of axes."""
+        return [round(n * s / t) for n, s, t in zip(shape, spacing, self.spacing, strict=True)]
+
+    def padded_voxels(self, network_shape: Sequence[int]) -> int:
+        """How many there are when the image is padded to the size of a window."""
+        order = self.predictor.plans_manager.transpose_backward
+        return math.prod(max(n, self.patch_size[axis]) for n, axis in zip(network_shape, order, strict=True))
 
     def open_image(self, data: np.ndarray, properties: dict) -> tuple[PromptedImage, dict]:
         """Preprocess ``(C, z, y, x)`` as the plans say; also returns nnU-Net's properties, now complete."""

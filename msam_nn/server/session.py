@@ -26,7 +26,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click
@@ -40,6 +39,9 @@ from msam_nn.prompts.from_mask import spread_points
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
+
+INITIAL_MASK = "initial_mask.nii.gz"
+"""What prompt files call the mask that a session started from."""
 
 MOST_POINTS = 8
 """Points sampled on a scribble or lasso at most."""
@@ -77,6 +79,21 @@ class _Prompt:
     network: bool = True
 
 
+@dataclass(frozen=True)
+class SessionResult:
+    """The segmentation of an image and how it came about.
+
+    labels: uint8 (or more where labels need it) label map. initial_mask: bool, what the session started from, or None.
+    began: seconds since the epoch, when it started.
+    """
+
+    image: SessionImage
+    labels: np.ndarray
+    initial_mask: np.ndarray | None
+    prompts: PromptFile
+    began: float
+
+
 class InteractiveSession:
     """An image that is segmented with prompts, on one model that many sessions share.
 
@@ -97,6 +114,8 @@ class InteractiveSession:
         """Whether an object is followed beyond the window around its prompt."""
         self.status = Status()
         self.timings: deque[Timing] = deque(maxlen=KEPT_TIMINGS)
+        self.version = 0
+        """Grows with every change of the prompts."""
         self._source: SessionImage | None = None
         self._image: PromptedImage | None = None
         self._stopped = False
@@ -126,7 +145,7 @@ class InteractiveSession:
         Raises:
             UserError: if the model cannot take the image.
         """
-        self._take(ViewerImage(self.model, array, spacing))
+        self.take(ViewerImage(self.model, array, spacing))
 
     def open_files(self, files: Sequence[Path], name: str) -> None:
         """Take the files of a case, one per channel; quick: :meth:`prepare` reads the voxels.
@@ -134,7 +153,16 @@ class InteractiveSession:
         Raises:
             UserError: if they are no images that the model can take.
         """
-        self._take(FileImage(self.model, files, name))
+        self.take(FileImage(self.model, files, name))
+
+    def take(self, source: SessionImage) -> None:
+        """Take an image, without what came before."""
+        self.close()
+        self._stopped = False
+        self._forget_prompts()
+        self._source = source
+        self._buffer = LabelBuffer(source.shape, [c.members for c in self.classes])
+        self.status = Status("preparing")
 
     def prepare(self) -> None:
         """Preprocess the image as the plans say; slow, and no network runs.
@@ -259,7 +287,7 @@ class InteractiveSession:
         for target, labels in self._network_labels(whole):
             self._buffer.decide(target, labels, quietly=True)
         self._buffer.forget_history()
-        self.initial_mask = mask.copy()
+        self.initial_mask, self._initial_class = mask, self._class.name
 
     def refine_mask(self) -> bool:
         """Refine the class all over its current mask, without a new prompt."""
@@ -292,6 +320,7 @@ class InteractiveSession:
             image.undo()
         self._buffer.undo()
         self._undone.append(prompt)
+        self.version += 1
         return True
 
     def redo(self) -> bool:
@@ -304,6 +333,7 @@ class InteractiveSession:
             image.redo()
         self._buffer.redo()
         self._prompts.append(prompt)
+        self.version += 1
         return True
 
     def reset(self) -> None:
@@ -335,7 +365,7 @@ class InteractiveSession:
     @property
     def mask(self) -> np.ndarray:
         """Bool: the class that prompts refine, on the image's own grid."""
-        return np.isin(self.label_map, self._class.members)
+        return self.mask_of(self.label_map)
 
     def take_changes(self) -> Changes | None:
         """The labels of the box in which anything changed since the last call (or :meth:`send_all`); None for none."""
@@ -348,22 +378,21 @@ class InteractiveSession:
 
     def mask_of(self, labels: np.ndarray) -> np.ndarray:
         """Bool: which of some labels belong to the class that prompts refine."""
-        return np.isin(labels, self._class.members)
+        return np.logical_or.reduce([labels == label for label in self._class.members])
 
-    def prompts(self, initial_mask_file: Path | None = None) -> PromptFile:
-        """All prompts that were not undone, as ``msam predict`` reads them; drawings are points on them.
+    def prompts(self) -> PromptFile:
+        """All prompts that were not undone, as ``msam predict`` reads them.
 
-        Arguments:
-            initial_mask_file: where the mask lies that the session started from, if it did.
+        Drawings are points on them; the mask that the session started from is called :data:`INITIAL_MASK`.
         """
         classes: dict[str, ClassPrompts] = {}
         for prompt in self._prompts:
             given = classes.get(prompt.class_name, ClassPrompts())
             points, boxes = (*given.points, *prompt.points), (*given.boxes, *prompt.boxes)
             classes[prompt.class_name] = ClassPrompts(points, boxes)
-        if self.initial_mask is not None and initial_mask_file is not None:
-            given = classes.get(self._class.name, ClassPrompts())
-            classes[self._class.name] = replace(given, mask=initial_mask_file)
+        if self.initial_mask is not None:
+            given = classes.get(self._initial_class, ClassPrompts())
+            classes[self._initial_class] = replace(given, mask=Path(INITIAL_MASK))
         return PromptFile({self.name: {name: p for name, p in classes.items() if p != ClassPrompts()}})
 
     def prompts_json(self) -> str:
@@ -375,24 +404,30 @@ class InteractiveSession:
         """Of the case."""
         return "image" if self._source is None else self._source.name
 
+    def result(self) -> SessionResult | None:
+        """A copy of everything worth keeping; None where nothing was prompted."""
+        if not (self._prompts or self._undone) and self.initial_mask is None:
+            return None
+        labels = self.label_map.astype(self._label_type)
+        return SessionResult(self._source, labels, self.initial_mask, self.prompts(), self._began)
+
     def segmentation_nifti(self) -> bytes:
         """The label map as ``.nii.gz`` on the image's own grid, with its header where it came from a NIfTI."""
-        return self._source.nifti(self.label_map.astype(np.uint8 if max(c.label for c in self.classes) < 256 else np.uint16))  # noqa: E501  # fmt: skip
+        return self._source.nifti(self.label_map.astype(self._label_type))
 
     # --- inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _label_type(self) -> type:
+        return np.uint8 if max(c.label for c in self.classes) < 256 else np.uint16
 
     @property
     def _class(self):
         return self.model.classes[self.class_index]
 
-    def _take(self, source: SessionImage) -> None:
-        self.close()
-        self._forget_prompts()
-        self._source = source
-        self._buffer = LabelBuffer(source.shape, [c.members for c in self.classes])
-        self.status = Status("preparing")
-
     def _forget_prompts(self) -> None:
+        self.version += 1
+        self._began = time.time()
         self._prompts: list[_Prompt] = []
         self._undone: list[_Prompt] = []
         self.initial_mask: np.ndarray | None = None
@@ -423,6 +458,7 @@ class InteractiveSession:
                 self._buffer.decide(target, labels)
         self._prompts.append(prompt)
         self._undone.clear()
+        self.version += 1
         self.timings.append(Timing(what, time.perf_counter() - start))
 
     def _network_labels(self, changed: Box | None) -> list[tuple[Box, np.ndarray]]:
