@@ -32,12 +32,19 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium):
+def faults():
+    """What went wrong in the tab; a test that expects something clears the list."""
+    return []
+
+
+@pytest.fixture
+def page(chromium, faults):
     """An empty tab; whatever goes wrong in it fails the test, and so does a request to anywhere else."""
-    tab = chromium.new_page(viewport={"width": 1400, "height": 880}, accept_downloads=True)
-    faults = []
+    tab = chromium.new_page(viewport={"width": 860, "height": 540}, accept_downloads=True)
+    tab.set_default_timeout(60_000)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    tab.on("dialog", lambda dialog: faults.append(dialog.message))
     tab.on("request", lambda request: is_elsewhere(request.url) and faults.append(f"asked {request.url}"))
     yield tab
     tab.close()
@@ -46,3 +53,4 @@ def page(chromium):
 
 def is_elsewhere(url: str) -> bool:
     return not url.startswith(("http://127.0.0.1", "http://localhost", "http://page.test", "data:", "blob:"))
+

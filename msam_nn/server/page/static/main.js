@@ -84,7 +84,6 @@ async function open(files) {
     at("start").hidden = true;
     at("channels").hidden = at("channel").disabled = images.length === 1;
     at("channel").replaceChildren(...channelOptions(info.channels));
-    showWindow();
     await withKey(() => session.open(name, images));
     if (info.automatic) session.automatic();
   } catch (error) {
@@ -141,8 +140,8 @@ function show() {
   document.title = isOpen ? `${session.name} · msam` : "msam serve";
   document.body.dataset.busy = String(busy > 0);
   at("automatic").disabled = !isOpen || busy > 0;
-  at("undo").disabled = !session.can.undo || busy > 0;
-  at("redo").disabled = !session.can.redo || busy > 0;
+  at("undo").disabled = !session.can.undo && !busy; // while a step is on its way, it can be taken back
+  at("redo").disabled = !session.can.redo;
   at("reset").disabled = !isOpen || busy > 0 || !session.steps.some(({ prompt }) => prompt.kind !== "automatic");
   for (const id of ["save-mask", "save-prompts"]) at(id).disabled = !isOpen || busy > 0;
   for (const id of ["layout", "window-low", "window-high", "window-auto"]) at(id).disabled = !isOpen;
@@ -169,6 +168,7 @@ function showLocation(voxel, value) {
 }
 
 function showWindow() {
+  if (!viewer.grid) return;
   const [low, high] = viewer.window;
   const digits = high - low > 20 ? 0 : 2;
   at("window-low").value = low.toFixed(digits);
@@ -245,12 +245,12 @@ on("files", "change", ({ target }) => {
   if (files.length) open(files);
 });
 acceptDrops(at("drop-hint"), open);
-on("channel", "change", ({ target }) => (viewer.show(...target.value.split("+").map(Number)), showWindow()));
+on("channel", "change", ({ target }) => viewer.show(...target.value.split("+").map(Number)));
 on("layout", "change", ({ target }) => viewer.setLayout(target.value));
 for (const id of ["window-low", "window-high"]) {
   on(id, "change", () => (viewer.window = [Number(at("window-low").value), Number(at("window-high").value)]));
 }
-on("window-auto", "click", () => (viewer.autoWindow(), showWindow()));
+on("window-auto", "click", () => viewer.autoWindow());
 on("brush-size", "input", ({ target }) => setBrush(target.value));
 on("automatic", "click", () => session.automatic());
 on("undo", "click", () => session.undo());

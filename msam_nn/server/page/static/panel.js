@@ -55,19 +55,20 @@ export class Steps {
     this.show([]);
   }
 
-  /** steps: [{text, sign, color, seconds, waiting, undone}], oldest first. */
+  /** steps: [{text, sign, color, took, seconds, waiting, undone}], oldest first. */
   show(steps) {
     if (!steps.length) {
       this.list.replaceChildren(element("li", "empty", "Nothing yet. The time of each step will stand here."));
       return;
     }
     this.list.replaceChildren(
-      ...steps.toReversed().map(({ text, sign, color, seconds, waiting, undone }) => {
+      ...steps.toReversed().map(({ text, sign, color, took, seconds, waiting, undone }) => {
         const item = element("li", undone ? "undone" : "");
         const mark = element("span", `sign ${sign}`, { plus: "+", minus: "−", other: "•" }[sign]);
         const swatch = element("span", "swatch");
         swatch.style.background = color ?? "transparent";
-        const time = element("span", "time", waiting ? "…" : seconds === undefined ? "" : formatSeconds(seconds));
+        const time = element("span", "time", waiting ? "…" : formatSeconds(took));
+        time.title = seconds === undefined ? "" : `${formatSeconds(seconds)} of it on the server`;
         item.append(mark, swatch, element("span", "what", text), time);
         return item;
       }),
@@ -76,5 +77,6 @@ export class Steps {
 }
 
 export function formatSeconds(seconds) {
+  if (seconds < 1) return `${Math.ceil(seconds * 1000)} ms`;
   return seconds < 10 ? `${seconds.toFixed(2)} s` : `${seconds.toFixed(0)} s`;
 }

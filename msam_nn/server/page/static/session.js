@@ -8,7 +8,7 @@ export class Session {
   constructor(server, viewer, { onChange, onError, onProgress }) {
     Object.assign(this, { server, viewer, onChange, onError, onProgress });
     this.name = "";
-    this.steps = []; // {prompt, seconds, waiting, undone}, oldest first
+    this.steps = []; // {prompt, took, seconds, waiting, undone}, oldest first; took: until the mask was drawn
     this.can = { undo: false, redo: false };
     this.busy = 0;
     this.queue = Promise.resolve();
@@ -45,8 +45,8 @@ export class Session {
     const drop = () => (this.steps = this.steps.filter((other) => other !== step));
     return this.#do(
       () => this.server.prompt(prompt),
-      ({ done, seconds }) => {
-        Object.assign(step, { waiting: false, seconds });
+      ({ done, took, seconds }) => {
+        Object.assign(step, { waiting: false, took, seconds });
         if (!done) drop();
       },
       drop,
@@ -74,7 +74,6 @@ export class Session {
   /** Predict without prompts; those there are will be forgotten. */
   automatic() {
     const step = { prompt: { kind: "automatic" }, waiting: true };
-    const start = performance.now();
     return this.#do(
       async () => {
         this.steps = [step];
@@ -83,7 +82,7 @@ export class Session {
         await this.#watch();
         return this.server.changes();
       },
-      () => Object.assign(step, { waiting: false, seconds: (performance.now() - start) / 1000 }),
+      ({ took }) => Object.assign(step, { waiting: false, took }),
       () => (this.steps = this.steps.filter((other) => other !== step)),
     );
   }
@@ -108,8 +107,10 @@ export class Session {
     this.onChange();
     this.queue = this.queue.then(async () => {
       try {
+        const start = performance.now();
         const answer = await ask();
         if (answer.box) this.viewer.mask.write(answer.box, answer.block);
+        answer.took = (performance.now() - start) / 1000;
         this.can = { undo: answer.can_undo, redo: answer.can_redo };
         onDone(answer);
       } catch (error) {

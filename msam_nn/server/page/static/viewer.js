@@ -26,7 +26,8 @@ const PLANE_AXES = {
 };
 
 export class Viewer {
-  /** onDraw: called after each drawing. onMove: called with the voxel of the crosshair and its value. */
+  /** onDraw: called after each drawing, onWindow: after one with another window, onMove: with the voxel of the crosshair
+   *  and its value. */
   constructor(canvas, { onDraw, onMove, onWindow }) {
     this.canvas = canvas;
     this.channels = [];
@@ -61,12 +62,14 @@ export class Viewer {
     this.nv.drawScene = (...args) => {
       const result = drawScene(...args);
       if (this.grid) onDraw();
+      const shown = String(this.grid && this.window);
+      if (shown !== this.drawnWindow) onWindow();
+      this.drawnWindow = shown;
       return result;
     };
     const draw3D = this.nv.draw3D.bind(this.nv);
     this.nv.draw3D = (...args) => this.#veiled(() => draw3D(...args));
     this.nv.onLocationChange = () => this.#moved();
-    this.nv.onIntensityChange = () => onWindow();
   }
 
   async attach() {
@@ -79,7 +82,7 @@ export class Viewer {
   async open(files, channels) {
     const volumes = [];
     for (const [index, file] of files.entries()) {
-      const volume = await NVImage.loadFromFile({ file, name: file.name, colormap: "gray" });
+      const volume = await read(file);
       const isCT = /^CT\b/i.test(channels[index]);
       volume.usual = isCT ? CT_WINDOW : [volume.robust_min, volume.robust_max];
       [volume.cal_min, volume.cal_max] = volume.usual;
@@ -255,6 +258,14 @@ export class Viewer {
     if (!clamp) return [x, y];
     const [left, top, width, height] = frame(this.nv.screenSlices[tile]);
     return [Math.min(Math.max(x, left), left + width), Math.min(Math.max(y, top), top + height)];
+  }
+}
+
+async function read(file) {
+  try {
+    return await NVImage.loadFromFile({ file, name: file.name, colormap: "gray" });
+  } catch (error) {
+    throw new Error(`${file.name} is damaged or no NIfTI: copy or export it again.`, { cause: error });
   }
 }
 
