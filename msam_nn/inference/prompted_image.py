@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
@@ -217,18 +218,16 @@ class PromptedImage:
 
         Raises: like :meth:`add_points`.
         """
-        box = self._padded(class_index, box)
-        patch, shape = self._refiner.windows.patch, self._refiner.windows.shape
-        extent = [max(upper - lower, p) for (lower, upper), p in zip(box, patch, strict=True)]
-        steps = compute_steps_for_sliding_window(extent, patch, 0.5)
-        first = [min(lower, n - e) for (lower, _), n, e in zip(box, shape, extent, strict=True)]
-        starts = [tuple(f + s for f, s in zip(first, at, strict=True)) for at in torch.cartesian_prod(*map(torch.tensor, steps)).view(-1, 3).tolist()]  # noqa: E501  # fmt: skip
+        starts = self._windows_over(self._padded(class_index, box))
         with self._step() as step:
             for start in starts[: self.max_windows]:
-                self._refine(class_index, start, None, None)
+                self._refine(class_index, start, None, None, WINDOW_RAMP)
             for start in starts[self.max_windows : self.max_windows + 1]:
-                middle = [s + p // 2 - o for s, p, o in zip(start, patch, self._offset, strict=True)]
-                self.unfinished.append((class_index, tuple(min(max(m, 0), n - 1) for m, n in zip(middle, self.shape, strict=True))))  # noqa: E501  # fmt: skip
+                middle = [
+                    s + p // 2 - o for s, p, o in zip(start, self._refiner.windows.patch, self._offset, strict=True)
+                ]
+                inside = (min(max(m, 0), n - 1) for m, n in zip(middle, self.shape, strict=True))
+                self.unfinished.append((class_index, tuple(inside)))
         return self._changed(step)
 
     @torch.inference_mode()
@@ -320,6 +319,16 @@ class PromptedImage:
         shifted = [(lower - o, upper - o) for (lower, upper), o in zip(box, self._offset, strict=True)]
         return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(shifted, self.shape, strict=True))
 
+    def _windows_over(self, box: Box) -> list[Triple]:
+        """Windows that overlap by half over a box and a quarter of a window around it."""
+        starts = []
+        for (lower, upper), p, n in zip(box, self._refiner.windows.patch, self._masks.shape[1:], strict=True):
+            first, last = max(lower - p // 4, 0), min(upper + p // 4, n)
+            first = min(first, n - max(last - first, p))
+            steps = compute_steps_for_sliding_window((max(last - first, p),), (p,), 0.5)[0]
+            starts.append([first + step for step in steps])
+        return list(product(*starts))
+
     def _follow(self, clicks: Sequence[Click]) -> None:
         for click in clicks:
             click = click.shifted(self._offset)
@@ -346,9 +355,12 @@ class PromptedImage:
                 self.unfinished.append((click.class_index, voxel))
                 return
             done.add(start)
-            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box))
+            ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
+            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box, ramp))
 
-    def _refine(self, class_index: int, start: Triple, newest: Click | None, box: Box | None) -> list[Triple]:
+    def _refine(
+        self, class_index: int, start: Triple, newest: Click | None, box: Box | None, ramp: float
+    ) -> list[Triple]:
         """One stage in a window, blended into the mask; returns the voxels where the object leaves the window."""
         windows = self._refiner.windows
         region = windows.region(start)
@@ -362,7 +374,7 @@ class PromptedImage:
         refined = self._refiner.refine(start, class_index, prompt, newest, earlier)
         if outside is not None:
             refined[outside] = EMPTY
-        weight = windows.weight(start, CONTINUED_RAMP if newest is None else WINDOW_RAMP)
+        weight = windows.weight(start, ramp)
         blended = torch.where(known, torch.lerp(old, refined, weight), refined)
         if outside is not None:
             blended[outside] = old[outside]

@@ -69,7 +69,10 @@ def _insist_on_sound_array(body: memoryview, ndim: int, max_bytes: int, shape: S
     if magic != MAGIC or n_axes != ndim:
         raise ValueError(f"it does not begin as one with {ndim} axes")
     at = HEADER.size
-    dtype = np.dtype(bytes(body[at : at + name_length]).decode("ascii"))
+    name = bytes(body[at : at + name_length]).decode("ascii")
+    if not name.isalnum():
+        raise ValueError(f"{name!r} is no type")
+    dtype = np.dtype(name)
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ValueError(f"{dtype} are no numbers for an image")
     at += name_length

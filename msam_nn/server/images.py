@@ -125,8 +125,8 @@ def insist_on_size(model: ServedModel, shape: Sequence[int], spacing: Sequence[f
     if min(voxels) < 1 or model.padded_voxels(voxels) > MOST_NETWORK_VOXELS:
         shown = tuple(round(s, 4) for s in spacing)
         raise UserError(
-            f"An image of {tuple(shape)} voxels with a spacing of {shown} mm would have {tuple(voxels)} for this model: "
-            f"is the spacing right?"
+            f"An image of {tuple(shape)} voxels with a spacing of {shown} mm would have {tuple(voxels)} for this "
+            f"model: is the spacing right?"
         )
 
 

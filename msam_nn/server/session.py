@@ -542,7 +542,7 @@ class InteractiveSession:
             return box
         spacing = self._source.spacing
         longest = max((upper - lower) * s for (lower, upper), s in zip(box, spacing, strict=True))
-        half = math.floor(longest / spacing[flat[0]] / 2)
+        half = math.floor((longest / spacing[flat[0]] - 1) / 2)
         deep = list(box)
         lower, upper = box[flat[0]]
         deep[flat[0]] = (max(lower - half, 0), min(upper + half, self.shape[flat[0]]))
