@@ -20,8 +20,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="click in 3D Slicer, napari, MITK and the browser",
-        description="Serve a trained model to nnInteractive's plug-ins for 3D Slicer, napari and MITK, and to a page in "
-        "the browser. docs/interactive.md shows how.",
+        description="Serve a trained model to nnInteractive's plug-ins for 3D Slicer, napari and MITK, and to a page "
+        "in the browser. docs/interactive.md shows how.",
     )
     parser.add_argument("-m", dest="model", type=Path, required=True, help="the model's folder in nnU-Net's results")
     parser.add_argument("-f", dest="folds", nargs="+", help="folds, averaged (default: the first that is trained)")

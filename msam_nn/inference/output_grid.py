@@ -173,7 +173,7 @@ class OutputGrid:
         for n, interval in enumerate(intervals):
             lower, upper = sorted((end - self.offset[n]) / self.scale[n] for end in interval)
             size = self.shape[self.axes[n]]
-            first, last = int(np.ceil(lower - 1e-6)), int(np.floor(upper + 1e-6)) + 1
+            first, last = int(np.ceil(lower + 1e-6)), int(np.floor(upper - 1e-6)) + 1
             bounds[self.axes[n]] = (min(max(first, 0), size), min(max(last, 0), size))
         return tuple(bounds)
 

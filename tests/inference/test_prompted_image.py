@@ -1,0 +1,146 @@
+"""What each prompt says it changed, redo, drawings, and images beside each other."""
+
+import pytest
+import torch
+
+from msam_nn.errors import UserError
+from msam_nn.inference import prompted_image as module
+from msam_nn.inference.clicks import Click, correction_heights, honour_clicks
+
+from .fake_network import growing_predictor
+
+SHAPE = (16, 30, 80)
+ROD = ((6, 9), (5, 8), (2, 75))
+
+
+def bright(*boxes, shape=SHAPE):
+    image = torch.zeros(1, *shape)
+    for box in boxes:
+        image[(0, *(slice(*bounds) for bounds in box))] = 1
+    return image
+
+
+@pytest.fixture
+def prompted():
+    return growing_predictor(num_classes=2).open_image(bright(ROD))
+
+
+ACTS = {
+    "click": lambda p: p.add_points([Click(0, (7, 6, 40), True)]),
+    "overlooked click": lambda p: p.add_points([Click(1, (2, 25, 10), True)]),
+    "negative click": lambda p: p.add_points([Click(0, (7, 6, 40), False)]),
+    "box": lambda p: p.add_box(1, ((4, 12), (3, 10), (10, 60))),
+    "drawing": lambda p: p.add_drawing(
+        ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), [Click(0, (7, 6, 22), True)]
+    ),
+    "erased": lambda p: p.add_drawing(
+        ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), [Click(0, (7, 6, 22), False)]
+    ),
+    "mask": lambda p: p.set_mask(1, bright(((0, 4), (0, 4), (0, 4)))[0]),
+    "refined": lambda p: p.refine_mask(1, ((4, 12), (3, 10), (10, 60))),
+}
+
+
+def test_nothing_changes_outside_the_box_that_is_told_and_redo_is_exact(prompted):
+    states, boxes = [prompted.masks()], []
+    for act in ACTS.values():
+        boxes.append(act(prompted))
+        states.append(prompted.masks())
+    steps = list(zip(states, boxes, states[1:], strict=False))
+    for before, box, after in steps:
+        assert_equal_outside(before, after, box)
+    for before, _, after in reversed(steps):
+        assert_equal_outside(before, after, prompted.undo())
+        assert torch.equal(prompted.masks(), before)
+    assert not prompted.can_undo
+    for before, _, after in steps:
+        assert_equal_outside(before, after, prompted.redo())
+        assert torch.equal(prompted.masks(), after)
+    with pytest.raises(UserError, match="nothing to redo"):
+        prompted.redo()
+
+
+def assert_equal_outside(before, after, box):
+    differs = (before != after).any(0)
+    if box is not None:
+        differs[tuple(slice(*bounds) for bounds in box)] = False
+    assert not differs.any()
+
+
+def test_a_part_has_the_logits_of_the_whole(prompted):
+    for act in list(ACTS.values())[:3]:
+        act(prompted)
+    box = ((1, 15), (4, 28), (8, 41))
+    part = tuple(slice(*bounds) for bounds in box)
+    torch.testing.assert_close(prompted.masks(box), prompted.masks()[(slice(None), *part)], atol=1e-5, rtol=0)
+
+
+def test_corrections_of_a_part_are_those_of_the_whole():
+    masks = torch.randn(2, 20, 20, 20, generator=torch.Generator().manual_seed(2))
+    clicks = [
+        Click(0, (5, 5, 5), True),
+        Click(1, (7, 6, 5), True),
+        Click(0, (6, 6, 6), False),
+        Click(0, (18, 2, 3), True),
+    ]
+    options = {"sigma": (2.0, 2.0, 3.0), "exclusive": True}
+    heights = correction_heights(masks, clicks, **options)
+    whole = honour_clicks(masks, clicks, **options)
+    part = honour_clicks(masks[:, 4:9, 3:, :8], clicks, heights=heights, origin=(4, 3, 0), **options)
+    torch.testing.assert_close(part, whole[:, 4:9, 3:, :8], atol=1e-5, rtol=0)
+
+
+def test_a_prompt_after_undo_ends_redo(prompted):
+    ACTS["click"](prompted)
+    prompted.undo()
+    assert prompted.can_redo
+    ACTS["box"](prompted)
+    assert not prompted.can_redo
+
+
+def test_a_drawing_is_in_the_mask_prompt(prompted):
+    ACTS["drawing"](prompted)
+    assert (prompted.masks()[0] > 0)[7, 6, 40]  # the rod was followed
+    ACTS["erased"](prompted)
+    assert not (prompted.masks()[0] > 0)[7, 6, 22]
+    with pytest.raises(UserError, match="leaves the image"):
+        prompted.add_drawing(((7, 8), (6, 7), (78, 82)), torch.ones(1, 1, 4).bool(), [Click(0, (7, 6, 79), True)])
+
+
+def test_one_window_does_not_follow_objects(prompted):
+    prompted.max_windows = 1
+    ACTS["click"](prompted)
+    found = (prompted.masks()[0] > 0).nonzero()[:, 2]
+    assert found.max() - found.min() < 16 and prompted.unfinished
+
+
+def test_refining_is_bounded_and_says_where_to_go_on(prompted):
+    prompted.max_windows = 2
+    prompted.refine_mask(0, ((0, 16), (0, 30), (0, 80)))
+    ((index, voxel),) = prompted.unfinished
+    assert index == 0 and all(0 <= v < n for v, n in zip(voxel, SHAPE, strict=True))
+
+
+def test_history_is_bounded_in_bytes(prompted, monkeypatch):
+    monkeypatch.setattr(module, "UNDO_BYTES", 1)
+    ACTS["click"](prompted)
+    ACTS["box"](prompted)
+    prompted.undo()
+    assert not prompted.can_undo
+    prompted.redo()
+    prompted.forget_history()
+    assert not prompted.can_undo
+
+
+def test_images_beside_each_other_share_network_and_cache():
+    predictor = growing_predictor()
+    first, second = (predictor.open_image(bright(ROD)) for _ in range(2))
+    first.add_points([Click(0, (7, 6, 40), True)])
+    assert first.network is second.network and not (second.masks() > 0).any()
+    encoded = predictor.network.encoded
+    second.add_points([Click(0, (7, 6, 40), True)])
+    assert predictor.network.encoded == 2 * encoded
+    first.forget_features()
+    assert len(predictor.cache.kept()) == encoded
+    second.forget_features()
+    assert predictor.cache.bytes == 0
