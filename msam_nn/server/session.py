@@ -413,7 +413,8 @@ class InteractiveSession:
 
     def segmentation_nifti(self) -> bytes:
         """The label map as ``.nii.gz`` on the image's own grid, with its header where it came from a NIfTI."""
-        return self._source.nifti(self.label_map.astype(self._label_type))
+        labels = self.label_map.astype(self._label_type)
+        return self._source.nifti(labels)
 
     # --- inside -------------------------------------------------------------------------------------------------------
 

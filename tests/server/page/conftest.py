@@ -53,4 +53,3 @@ def page(chromium, faults):
 
 def is_elsewhere(url: str) -> bool:
     return not url.startswith(("http://127.0.0.1", "http://localhost", "http://page.test", "data:", "blob:"))
-

@@ -36,7 +36,7 @@ export class Session {
     this.steps = [];
     this.can = { undo: false, redo: false };
     this.onChange();
-    this.#watch();
+    this.#watch().catch(this.onError);
   }
 
   prompt(prompt) {
