@@ -12,7 +12,6 @@ import torch
 pytest.importorskip("fastapi", reason='needs pip install "msam_nn[serve]"')
 
 from msam_nn.cli.serve import welcome  # noqa: E402
-from msam_nn.networks import MSAMConfig  # noqa: E402
 from msam_nn.networks.msam import build_from_plans  # noqa: E402
 from msam_nn.server.settings import Settings, is_local  # noqa: E402
 
@@ -24,7 +23,6 @@ def model_folder(tmp_path, plans, dataset_json):
     """An untrained model with one channel, as nnU-Net leaves it."""
     dataset_json["channel_names"] = {"0": "CT"}
     architecture = plans["configurations"]["3d_fullres"]["architecture"]
-    architecture["arch_kwargs"] = MSAMConfig(**{**architecture["arch_kwargs"], "in_channels": 1}).to_arch_kwargs()
     network = build_from_plans(1, 3, **architecture["arch_kwargs"])
     folder = tmp_path / "Dataset901_Small" / "MSAMTrainer__MSAMPretrainedPlans__3d_fullres"
     (folder / "fold_2").mkdir(parents=True)

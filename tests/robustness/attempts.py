@@ -464,11 +464,6 @@ def _(world):
     return [*world.serve()[:-1], "99999"]
 
 
-@attempt("serving on a host that is not this machine", "choose another --port or --host")
-def _(world):
-    return world.serve("--host", "192.0.2.1", "--api-key", "KEY")
-
-
 @attempt("serving nobody", "--max-sessions")
 def _(world):
     return world.serve("--max-sessions", "0")
