@@ -5,7 +5,9 @@
 A network as ``MSAMPlanner`` builds them, with random weights, one class, one fold; server and client in one process, on
 this machine. First an image of exactly one window, then a CT of 512 x 512 x 300 voxels at the network's spacing. Its own
 share is everything but the network: a round trip without the session's work, and the session's comparing and cutting of
-what changed. Medians; CPU time, of all threads and of the client, too, is what other processes hardly touch.
+what changed. Medians; CPU time, of all threads and of the client, too, is what other processes hardly touch. The
+network does all its work and then answers with a ball of 40 voxels around the point, as its random weights would change
+most of the window with each click; ``--worst`` leaves it at that.
 """
 
 from __future__ import annotations
@@ -33,13 +35,28 @@ from msam_nn.server.session import InteractiveSession
 from msam_nn.server.settings import Settings
 
 CT = (300, 512, 512)
+BALL = 40
 
 
-def build(patch: int, tokens: int, size: str, device: torch.device) -> ServedModel:
+class BallNetwork(MSAM):
+    """Works as its parent, and answers with a ball around the newest point."""
+
+    def refine(self, features, prompts, state, classes=None):
+        self.centre = [n / 2 for n in self.patch_size] if prompts is None else prompts.points.view(3).tolist()
+        return super().refine(features, prompts, state, classes)
+
+    def masks(self, state):
+        logits = super().masks(state)
+        axes = [torch.arange(n) - c for n, c in zip(self.patch_size, self.centre, strict=True)]
+        distance = sum(axis.view([-1 if a == b else 1 for b in range(3)]) ** 2 for a, axis in enumerate(axes)).sqrt()
+        return (BALL / 2 - distance).to(logits).expand_as(logits)
+
+
+def build(patch: int, tokens: int, size: str, device: torch.device, worst: bool = False) -> ServedModel:
     """Around plans that leave images as they are."""
     torch.manual_seed(0)
     shape = {"patch_size": (patch,) * 3, "token_size": (tokens,) * 3}
-    network = MSAM(MSAMConfig(in_channels=1, num_classes=1, **shape, **MODEL_SIZES[size]))
+    network = (MSAM if worst else BallNetwork)(MSAMConfig(in_channels=1, num_classes=1, **shape, **MODEL_SIZES[size]))
     resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
     configuration = {
         "preprocessor_name": "DefaultPreprocessor",
@@ -89,7 +106,7 @@ def running(model: ServedModel):
 
 
 class Stopwatch:
-    """Seconds spent in methods since the last reading."""
+    """CPU seconds spent in methods since the last reading."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -98,11 +115,11 @@ class Stopwatch:
         method = getattr(owner, name)
 
         def watched(*args, **kwargs):
-            begin = time.perf_counter()
+            begin = time.process_time()
             try:
                 return method(*args, **kwargs)
             finally:
-                self.seconds += time.perf_counter() - begin
+                self.seconds += time.process_time() - begin
 
         setattr(owner, name, watched)
 
@@ -134,7 +151,7 @@ def measure(address: str, image: np.ndarray, n_clicks: int, session: Stopwatch, 
         box = client._last_paste_bbox or [[0, 0]]
         samples["click"].append(click)
         samples["cpu"].append(time.process_time() - cpu)
-        samples["own"].append(click - session.read() + own.read())
+        samples["own"].append(samples["cpu"][-1] - session.read() + own.read())
         samples["changed"].append(1e-3 * float(np.prod([upper - lower for lower, upper in box])))
     client.close()
     return {k: 1e3 * v for k, v in {**times, **{k: statistics.median(v) for k, v in samples.items()}}.items()}
@@ -149,6 +166,7 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--worst", action="store_true", help="every click changes most of its window")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     session, own = Stopwatch(), Stopwatch()
@@ -161,11 +179,11 @@ def main() -> None:
     images["300 x 512 x 512"] = rng.integers(-1000, 1000, (1, *CT), np.int16)
     print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
     print(
-        "| voxels per token | image | set_image | first click | click after it | CPU time | own share | voxels sent |"
+        "| voxels per token | image | set_image | first click | click after it | CPU time | CPU time without network | voxels sent |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for tokens in args.tokens:
-        with running(build(args.patch, tokens, args.model, torch.device(args.device))) as address:
+        with running(build(args.patch, tokens, args.model, torch.device(args.device), args.worst)) as address:
             for name, image in images.items():
                 t = measure(address, image, args.clicks, session, own)
                 cells = " | ".join(f"{t[what]:.0f}" for what in ("set_image", "first", "click", "cpu"))

@@ -248,9 +248,7 @@ def automatic_scores(layout: Layout) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "label", "dice", "true_voxels", "predicted_voxels"])
 
 
-def _draw(
-    layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path], corrected: Corrected
-) -> None:
+def _draw(layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path], corrected: Corrected) -> None:
     """Outline truth, automatic prediction and what clicks made of it for the held-out cases."""
     import numpy as np
     import SimpleITK as sitk

@@ -81,7 +81,7 @@ class LabelBuffer:
         changed = layers[DECIDED] != labels
         layers[DECIDED] = labels
         if not quietly:
-            layers[LABELS][changed] = labels[changed]
+            np.copyto(layers[LABELS], layers[DECIDED], where=changed)
             self._hold(layers)
         self._replace(box, layers)
 
@@ -126,12 +126,15 @@ class LabelBuffer:
 
     def _hold(self, layers: np.ndarray) -> None:
         """Make drawn voxels keep what was drawn."""
-        for code in np.unique(layers[HELD]).tolist():
-            if code:
-                members = self.members[abs(code) - 1]
-                here = layers[HELD] == code
-                belongs = np.isin(layers[LABELS], members)
-                layers[LABELS][here & ~belongs if code > 0 else here & belongs] = members[0] if code > 0 else 0
+        held = layers[HELD]
+        if not held.any():
+            return
+        for code, members in enumerate(self.members, start=1):
+            for here, positive in ((held == code, True), (held == -code, False)):
+                if here.any():
+                    labels = layers[LABELS][here]
+                    labels[np.isin(labels, members) != positive] = members[0] if positive else 0
+                    layers[LABELS][here] = labels
 
     def _replace(self, box: Box, layers: np.ndarray) -> None:
         """Write layers where they differ, and remember what was there."""

@@ -470,7 +470,7 @@ class InteractiveSession:
         needed = self._grid.network_box(own)
         masks = self._image.masks(needed)
         origin = [lower for lower, _ in needed]
-        seen = bounding_box((masks > 0).any(0))
+        seen = bounding_box(masks.amax(0) > 0)
         boxes = [self._buffer.decided_box(own)]
         if seen is not None:
             boxes.append(self._grid.own_box(_shifted(seen, origin)))
