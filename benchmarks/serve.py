@@ -3,11 +3,11 @@
     python benchmarks/serve.py --threads 2
 
 A network as ``MSAMPlanner`` builds them, with random weights, one class, one fold; server and client in one process, on
-this machine. First an image of exactly one window, then a CT of 512 x 512 x 300 voxels at the network's spacing. Its own
-share is everything but the network: a round trip without the session's work, and the session's comparing and cutting of
-what changed. Medians; CPU time, of all threads and of the client, too, is what other processes hardly touch. The
-network does all its work and then answers with a ball of 40 voxels around the point, as its random weights would change
-most of the window with each click; ``--worst`` leaves it at that.
+this machine. First an image of exactly one window, then a CT of 512 x 512 x 300 voxels at the network's spacing, of pure
+noise, which cannot be compressed. The network does all its work and then answers with a ball of 40 voxels around the
+point, as its random weights would change most of the window with each click; ``--worst`` leaves it at that. Medians. CPU
+time, of all threads and of the client, too, is what other processes hardly touch; "without network" is a round trip
+without the session's work, and the session's comparing and cutting of what changed.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def main() -> None:
     images["300 x 512 x 512"] = rng.integers(-1000, 1000, (1, *CT), np.int16)
     print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
     print(
-        "| voxels per token | image | set_image | first click | click after it | CPU time | CPU time without network | voxels sent |"
+        "| voxels per token | image | set_image | first click | click | its CPU time | without network | voxels sent |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for tokens in args.tokens:

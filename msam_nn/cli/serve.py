@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     if args.max_sessions < 1:
         raise UserError(f"--max-sessions takes a number of users from 1 on, got {args.max_sessions}.")
+    if not 0 <= args.port < 1 << 16:
+        raise UserError(f"--port takes a number from 0 (any free one) to 65535, got {args.port}.")
     if not args.max_upload > 0:
         raise UserError(f"--max-upload takes a size above 0 GiB, got {args.max_upload:g}.")
     try:
@@ -114,8 +116,7 @@ def _listening_socket(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=100)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise UserError(
-            f"{host}, port {port}, is not to be had ({reason}): choose another --port or --host."
+            f"{host}, port {port}, is not to be had ({error.strerror}): choose another --port or --host."
         ) from error

@@ -459,7 +459,7 @@ def _(world):
     return [*world.serve()[:-1], str(world.taken.getsockname()[1])]
 
 
-@attempt("serving on a port that does not exist", "choose another --port")
+@attempt("serving on a port that does not exist", "to 65535")
 def _(world):
     return [*world.serve()[:-1], "99999"]
 
