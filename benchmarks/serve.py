@@ -3,10 +3,10 @@
     python benchmarks/serve.py --threads 2
 
 A network as ``MSAMPlanner`` builds them, with random weights, one class, one fold; server and client in one process, on
-this machine. First an image of exactly one window, then a CT of 512 x 512 x 300 voxels at the network's spacing, of pure
+this machine. First an image of exactly one window, then a CT of 512 x 512 x 300 voxels at the network's spacing, of
 noise, which cannot be compressed. The network does all its work and then answers with a ball of 40 voxels around the
-point, as its random weights would change most of the window with each click; ``--worst`` leaves it at that. Medians. CPU
-time, of all threads and of the client, too, is what other processes hardly touch; "without network" is a round trip
+point, as its random weights would change most of the window with each click; ``--worst`` leaves it at that. Medians.
+CPU time, of all threads and of the client, too, is what other processes hardly touch; "without network" is a round trip
 without the session's work, and the session's comparing and cutting of what changed.
 """
 
