@@ -2,7 +2,11 @@
 
 const KEY = "msam-api-key";
 
+const HEARTBEAT = 20_000; // ms
+
 export class KeyNeeded extends Error {}
+
+class SessionGone extends Error {}
 
 export class Server {
   constructor() {
@@ -19,21 +23,15 @@ export class Server {
     return this.#json("GET", "/page/api/info");
   }
 
-  /** Send the channels of one image, then say that they are all. progress: called with shares 0 to 1. */
+  /** Send the channels of one image, then say that they are all; once more if the session ended meanwhile.
+   *  progress: called with shares 0 to 1. */
   async open(name, files, progress) {
-    if (!this.lease) {
-      this.lease = (await this.#json("POST", "/claim")).lease_token;
-      setInterval(() => this.#json("POST", "/heartbeat").catch(() => {}), 20_000);
+    try {
+      return await this.#send(name, files, progress);
+    } catch (error) {
+      if (!(error instanceof SessionGone)) throw error;
+      return this.#send(name, files, progress);
     }
-    const total = files.reduce((sum, file) => sum + file.size, 0);
-    let sent = 0;
-    for (const [channel, file] of files.entries()) {
-      await this.#upload(`/page/api/image/${channel}`, file, (bytes) =>
-        progress((sent + bytes) / Math.max(total, 1)),
-      );
-      sent += file.size;
-    }
-    return this.#json("POST", "/page/api/open", { name });
   }
 
   status() {
@@ -72,6 +70,18 @@ export class Server {
 
   leave() {
     if (this.lease) fetch("/release", { method: "POST", headers: this.#headers(), keepalive: true }).catch(() => {});
+  }
+
+  async #send(name, files, progress) {
+    this.lease ||= (await this.#json("POST", "/claim")).lease_token;
+    this.beating ||= setInterval(() => this.lease && this.#json("POST", "/heartbeat").catch(() => {}), HEARTBEAT);
+    const total = files.reduce((sum, file) => sum + file.size, 0);
+    let sent = 0;
+    for (const [channel, file] of files.entries()) {
+      await this.#upload(`/page/api/image/${channel}`, file, (bytes) => progress((sent + bytes) / Math.max(total, 1)));
+      sent += file.size;
+    }
+    return this.#json("POST", "/page/api/open", { name });
   }
 
   #headers() {
@@ -122,7 +132,7 @@ export class Server {
     if (status === 401) return new KeyNeeded("The server asks for its API key.");
     if (status === 410) {
       this.lease = "";
-      return new Error("The session ended, because nothing was done for a long time. Open the image again.");
+      return new SessionGone("The session ended, because nothing was done for a long time. Open the image again.");
     }
     let detail;
     try {

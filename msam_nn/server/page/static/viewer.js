@@ -59,21 +59,22 @@ export class Viewer {
     });
     this.mask = new MaskLayer(this.nv);
     const drawScene = this.nv.drawScene.bind(this.nv);
-    this.nv.drawScene = (...args) => {
-      const result = drawScene(...args);
-      if (this.grid) onDraw();
-      const shown = String(this.grid && this.window);
-      if (shown !== this.drawnWindow) onWindow();
-      this.drawnWindow = shown;
-      return result;
-    };
+    let waiting = 0;
+    this.nv.drawScene = () => (waiting ||= requestAnimationFrame(() => {
+      waiting = 0; // NiiVue draws several times for one change; once a frame is enough
+      drawScene();
+      if (!this.grid) return;
+      onDraw();
+      if (String(this.window) !== this.drawnWindow) onWindow();
+      this.drawnWindow = String(this.window);
+    }));
     const draw3D = this.nv.draw3D.bind(this.nv);
     this.nv.draw3D = (...args) => this.#veiled(() => draw3D(...args));
     this.nv.onLocationChange = () => this.#moved();
   }
 
   async attach() {
-    await this.nv.attachToCanvas(this.canvas, true);
+    await this.nv.attachToCanvas(this.canvas);
     this.nv.resetBriCon = () => {}; // a double click is two clicks, not another window
     this.nv.keyDownListener = this.nv.keyUpListener = () => {};
   }
