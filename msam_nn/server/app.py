@@ -12,22 +12,20 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from fastapi import FastAPI, Header, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from nnInteractive.inference.remote import _protocol as protocol
-from starlette.requests import ClientDisconnect
 
 from msam_nn import __version__
-from msam_nn.errors import UserError
 from msam_nn.inference.output_grid import bounding_box
 from msam_nn.inference.windows import Box
 from msam_nn.server.autosave import Autosave
 from msam_nn.server.bodies import pack, read_body, unpack
 from msam_nn.server.capabilities import capabilities
-from msam_nn.server.guard import Guard, TooLarge, TooSlow
+from msam_nn.server.guard import Guard
 from msam_nn.server.images import ViewerImage
-from msam_nn.server.leases import AtCapacity, Lease, LeaseGone, LeaseRegistry, TooManyRequests
+from msam_nn.server.leases import Lease, LeaseGone, LeaseRegistry, TooManyRequests
 from msam_nn.server.page.routes import make_router
+from msam_nn.server.refusals import ERRORS, answer_errors
 from msam_nn.server.requests import (
     Autozoom,
     BoxInteraction,
@@ -38,7 +36,6 @@ from msam_nn.server.requests import (
     Predict,
     TargetBuffer,
     read_meta,
-    sentence_of,
 )
 from msam_nn.server.session import InteractiveSession
 from msam_nn.server.settings import Settings
@@ -49,7 +46,6 @@ ANSWER_SECONDS = 45.0
 """Viewers give up after 60: what takes longer goes on, and its changes come with the next answer."""
 
 SWEEP_SECONDS = 15.0
-RETRY_SECONDS = 10
 
 Token = Annotated[str | None, Header(alias=protocol.LEASE_HEADER)]
 Meta = Annotated[str | None, Header(alias=protocol.META_HEADER)]
@@ -59,19 +55,6 @@ ARRAY_BODY = {
         "content": {protocol.CONTENT_TYPE_OCTET_STREAM: {"schema": {"type": "string", "format": "binary"}}},
         "required": True,
     }
-}
-ERRORS = {
-    status: {"description": description}
-    for status, description in {
-        400: "the request cannot be followed",
-        401: "no or another API key",
-        403: "from another site",
-        408: "the body does not come",
-        410: "no such lease",
-        413: "too large",
-        422: "not what belongs there",
-        429: "too many at once",
-    }.items()
 }
 
 
@@ -103,7 +86,7 @@ def make_app(settings: Settings) -> FastAPI:
     )
     app.state.registry, app.state.worker, app.state.settings = registry, worker, settings
     app.add_middleware(Guard, settings=settings)
-    _answer_errors(app, settings)
+    answer_errors(app, settings)
     _add_protocol(app, registry, settings)
     app.include_router(make_router(registry, worker, settings))
     return app
@@ -344,28 +327,3 @@ def _forget_quietly(tasks: set[asyncio.Task]) -> Callable[[asyncio.Task], None]:
             logging.getLogger("msam.serve").error("a request failed", exc_info=error)
 
     return forget
-
-
-def _answer_errors(app: FastAPI, settings: Settings) -> None:
-    """Every error is ``{"detail": sentence}``."""
-
-    def answer(kind: type[Exception], status: int, sentence: Callable[[Any], str], **headers: str) -> None:
-        async def handler(request: Request, error: Exception) -> JSONResponse:
-            return JSONResponse({"detail": sentence(error)}, status_code=status, headers=headers)
-
-        app.add_exception_handler(kind, handler)
-
-    async def gone(request: Request, error: Exception) -> JSONResponse:
-        given = protocol.LEASE_HEADER in request.headers
-        return JSONResponse({"detail": "lease expired or unknown" if given else "lease token missing"}, 410)
-
-    size = f"{settings.max_upload_bytes / 2**30:.3g} GiB"
-    app.add_exception_handler(LeaseGone, gone)
-    answer(AtCapacity, 503, lambda _: f"server is at capacity ({settings.max_sessions} sessions)", **{"Retry-After": str(RETRY_SECONDS)})  # noqa: E501  # fmt: skip
-    answer(TooManyRequests, 429, lambda _: "Too many requests of this lease wait already.")
-    answer(Refused, 400, str)
-    answer(UserError, 400, str)
-    answer(TooLarge, 413, lambda _: f"Images and masks may have up to {size} (--max-upload), other requests less.")
-    answer(TooSlow, 408, lambda _: "The body of the request does not come.")
-    answer(ClientDisconnect, 400, lambda _: "The client went away.")
-    answer(RequestValidationError, 422, lambda error: sentence_of(error.errors()))

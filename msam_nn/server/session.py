@@ -18,33 +18,25 @@ anywhere.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
-from msam_nn.inference.placement import box_to_network
-from msam_nn.inference.prompt_file import ClassPrompts, PromptFile, prompts_text
+from msam_nn.inference.prompt_file import PromptFile, prompts_text
 from msam_nn.inference.prompted_image import MAX_WINDOWS, PromptedImage
 from msam_nn.inference.windows import Box, enclosing
-from msam_nn.prompts.from_mask import spread_points
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
-
-INITIAL_MASK = "initial_mask.nii.gz"
-"""What prompt files call the mask that a session started from."""
-
-MOST_POINTS = 8
-"""Points sampled on a scribble or lasso at most."""
+from msam_nn.server.placing import Placing, rounded
+from msam_nn.server.record import Prompt, SessionResult, prompt_file
 
 KEPT_TIMINGS = 1000
 
@@ -67,31 +59,6 @@ class Timing:
 
     what: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class _Prompt:
-    """A prompt that was followed: what a prompt file says of it, and whether the network took part."""
-
-    class_name: str
-    points: list[tuple[int, ...]] = field(default_factory=list)
-    boxes: list[tuple[int, ...]] = field(default_factory=list)
-    network: bool = True
-
-
-@dataclass(frozen=True)
-class SessionResult:
-    """The segmentation of an image and how it came about.
-
-    labels: uint8 (or more where labels need it) label map. initial_mask: bool, what the session started from, or None.
-    began: seconds since the epoch, when it started.
-    """
-
-    image: SessionImage
-    labels: np.ndarray
-    initial_mask: np.ndarray | None
-    prompts: PromptFile
-    began: float
 
 
 class InteractiveSession:
@@ -118,6 +85,7 @@ class InteractiveSession:
         """Grows with every change of the prompts."""
         self._source: SessionImage | None = None
         self._image: PromptedImage | None = None
+        self._buffer: LabelBuffer | None = None
         self._stopped = False
         self._forget_prompts()
 
@@ -177,9 +145,10 @@ class InteractiveSession:
             predictor = self.model.predictor
             plans, configuration = predictor.plans_manager, predictor.configuration_manager
             order = plans.transpose_forward
-            self._geometry = ImageGeometry.from_properties(properties, order, image.shape)
+            geometry = ImageGeometry.from_properties(properties, order, image.shape)
             spacing = [properties["spacing"][axis] for axis in order]
-            self._grid = OutputGrid.of(self._geometry, configuration, spacing)
+            self._grid = OutputGrid.of(geometry, configuration, spacing)
+            self._placing = Placing(geometry, self._grid, self._source.spacing, self.model.patch_size)
         except UserError as error:
             self.status = Status("failed", message=str(error))
             raise
@@ -233,12 +202,13 @@ class InteractiveSession:
 
     def add_point(self, voxel: Sequence[float], positive: bool) -> bool:
         """A click inside the class or outside of it; coordinates are rounded."""
-        image, voxel = self._ready(), self._nearest_voxel(voxel)
+        image = self._ready()
+        voxel = self._placing.voxel(voxel)
         if voxel is None:
             return False
-        clicks = self._clicks([voxel], positive)
+        clicks = self._placing.clicks([voxel], self.class_index, positive)
         box = tuple((v, v + 1) for v in voxel)
-        record = _Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks))
+        record = Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks))
         self._follow("point", record, lambda: image.add_points(clicks), (box, np.ones((1, 1, 1), bool), positive))
         return True
 
@@ -247,18 +217,17 @@ class InteractiveSession:
 
         A negative box takes everything inside it away, as a drawing does.
         """
-        image, box = self._ready(), self._clipped(box)
+        image = self._ready()
+        box = self._placing.clipped(box)
         if box is None:
             return False
         if not positive:
             return self.add_lasso(box, np.ones([upper - lower for lower, upper in box], bool), False)
-        box = self._deepened(box)
-        bounds = tuple(bound for axis in box for bound in axis)
-        try:
-            network_box = box_to_network(bounds, "voxel", self._geometry, "the box")
-        except UserError:
-            return False  # nothing but the empty margin
-        record = _Prompt(self._class.name, boxes=[bounds])
+        box = self._placing.deepened(box)
+        network_box = self._placing.network_box(box)
+        if network_box is None:
+            return False
+        record = Prompt(self._class.name, boxes=[tuple(bound for axis in box for bound in axis)])
         self._follow("box", record, lambda: image.add_box(self.class_index, network_box))
         return True
 
@@ -296,7 +265,7 @@ class InteractiveSession:
         seen = found and self._grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
         if not seen:
             return False
-        self._follow("refine", _Prompt(self._class.name), lambda: image.refine_mask(self.class_index, seen[0]))
+        self._follow("refine", Prompt(self._class.name), lambda: image.refine_mask(self.class_index, seen[0]))
         return True
 
     # --- history ------------------------------------------------------------------------------------------------------
@@ -383,17 +352,10 @@ class InteractiveSession:
     def prompts(self) -> PromptFile:
         """All prompts that were not undone, as ``msam predict`` reads them.
 
-        Drawings are points on them; the mask that the session started from is called :data:`INITIAL_MASK`.
+        Drawings are points on them; the mask that the session started from is called
+        :data:`~msam_nn.server.record.INITIAL_MASK`.
         """
-        classes: dict[str, ClassPrompts] = {}
-        for prompt in self._prompts:
-            given = classes.get(prompt.class_name, ClassPrompts())
-            points, boxes = (*given.points, *prompt.points), (*given.boxes, *prompt.boxes)
-            classes[prompt.class_name] = ClassPrompts(points, boxes)
-        if self.initial_mask is not None:
-            given = classes.get(self._initial_class, ClassPrompts())
-            classes[self._initial_class] = replace(given, mask=Path(INITIAL_MASK))
-        return PromptFile({self.name: {name: p for name, p in classes.items() if p != ClassPrompts()}})
+        return prompt_file(self.name, self._prompts, None if self.initial_mask is None else self._initial_class)
 
     def prompts_json(self) -> str:
         """The text of that prompt file."""
@@ -429,8 +391,8 @@ class InteractiveSession:
     def _forget_prompts(self) -> None:
         self.version += 1
         self._began = time.time()
-        self._prompts: list[_Prompt] = []
-        self._undone: list[_Prompt] = []
+        self._prompts: list[Prompt] = []
+        self._undone: list[Prompt] = []
         self.initial_mask: np.ndarray | None = None
 
     def _ready(self) -> PromptedImage:
@@ -442,7 +404,7 @@ class InteractiveSession:
             raise UserError("There is no image: set one first.")
         return self._image
 
-    def _follow(self, what: str, prompt: _Prompt, act: Callable[[], Box | None], hold: tuple | None = None) -> None:
+    def _follow(self, what: str, prompt: Prompt, act: Callable[[], Box | None], hold: tuple | None = None) -> None:
         """Let the network follow a prompt, then write what changed on the image's own grid.
 
         Arguments:
@@ -481,73 +443,22 @@ class InteractiveSession:
         return [(target, self._grid.labels(target, masks, origin, self.model.predictor.label_manager))]
 
     def _draw(self, what: str, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
-        image, whole = self._ready(), self._rounded(box)
+        image, whole = self._ready(), rounded(box)
         if drawn.shape != tuple(upper - lower for lower, upper in whole):
             raise UserError(f"The drawing has {drawn.shape} voxels, and its box {whole} has others.")
-        box = self._clipped(whole)
+        box = self._placing.clipped(whole)
         if box is None:
             return False
         drawn = drawn[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(box, whole, strict=True))]
         found = bounding_box(drawn)
         if found is None:
             return False
-        origin = [lower for lower, _ in box]
-        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], _shifted(found, origin)
-        voxels = [
-            tuple(v + lower for v, (lower, _) in zip(point, box, strict=True))
-            for point in spread_points(drawn, self._reach(), MOST_POINTS)
-        ]
-        clicks, there = self._clicks(voxels, positive), self._grid.drawn(box, drawn)
-        record = _Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
+        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], _shifted(found, [lower for lower, _ in box])
+        voxels = self._placing.points_on(box, drawn)
+        clicks, there = self._placing.clicks(voxels, self.class_index, positive), self._grid.drawn(box, drawn)
+        record = Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
         self._follow(what, record, lambda: image.add_drawing(*there, clicks), (box, drawn, positive))
         return True
-
-    def _reach(self) -> list[float]:
-        """Quarter of a window, in the image's voxels per axis."""
-        reach = [1.0] * 3
-        for n, axis in enumerate(self._grid.axes):
-            reach[axis] = self.model.patch_size[n] / 4 / abs(self._grid.scale[n])
-        return reach
-
-    def _clicks(self, voxels: Sequence[tuple[int, int, int]], positive: bool) -> list[Click]:
-        """On the network's grid; none for voxels in the empty margin that nnU-Net crops away."""
-        clicks = []
-        for voxel in voxels:
-            try:
-                clicks.append(Click(self.class_index, self._geometry.file_to_network(voxel), positive))
-            except UserError:
-                continue
-        return clicks
-
-    def _nearest_voxel(self, voxel: Sequence[float]) -> tuple[int, int, int] | None:
-        """The voxel nearest to a position that is at most one voxel outside of the image."""
-        voxel = [round(float(v)) for v in voxel]
-        if not all(-1 <= v <= n for v, n in zip(voxel, self.shape, strict=True)):
-            return None
-        return tuple(min(max(v, 0), n - 1) for v, n in zip(voxel, self.shape, strict=True))
-
-    def _rounded(self, box: Sequence[Sequence[float]]) -> Box:
-        """With whole numbers, the lower bound first, a voxel at least."""
-        ends = [sorted(round(float(end)) for end in axis) for axis in box]
-        return tuple((lower, max(upper, lower + 1)) for lower, upper in ends)
-
-    def _clipped(self, box: Sequence[Sequence[float]]) -> Box | None:
-        """The part of a box in the image."""
-        box = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(self._rounded(box), self.shape, strict=True))
-        return box if all(lower < upper for lower, upper in box) else None
-
-    def _deepened(self, box: Box) -> Box:
-        """A box of one slice, as deep as its longer edge in mm."""
-        flat = [axis for axis, (lower, upper) in enumerate(box) if upper - lower == 1]
-        if len(flat) != 1:
-            return box
-        spacing = self._source.spacing
-        longest = max((upper - lower) * s for (lower, upper), s in zip(box, spacing, strict=True))
-        half = math.floor((longest / spacing[flat[0]] - 1) / 2)
-        deep = list(box)
-        lower, upper = box[flat[0]]
-        deep[flat[0]] = (max(lower - half, 0), min(upper + half, self.shape[flat[0]]))
-        return tuple(deep)
 
 
 def _shifted(box: Box, by: Sequence[int]) -> Box:

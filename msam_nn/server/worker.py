@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import torch
+
 from msam_nn.errors import UserError
 
 
@@ -94,3 +96,5 @@ def _translated(function: Callable, *args: Any) -> Any:
         return function(*args)
     except UserError as error:
         raise Refused(str(error)) from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise Refused("There is not enough memory for that: close other sessions, or crop the image.") from error

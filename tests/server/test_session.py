@@ -8,7 +8,8 @@ import SimpleITK as sitk
 
 from msam_nn.errors import UserError
 from msam_nn.inference.prompt_file import read_prompts
-from msam_nn.server import session as module
+from msam_nn.server.placing import MOST_POINTS
+from msam_nn.server.record import INITIAL_MASK
 from msam_nn.server.session import InteractiveSession
 
 from .bright_network import bright, inside, make_model
@@ -127,7 +128,7 @@ def test_a_scribble_finds_the_objects_it_touches_and_is_clipped_to_the_image(ses
     assert session.add_scribble(((9, 10), (6, 7), (0, 60)), drawn, True)
     assert np.array_equal(session.mask, inside(SHAPE, ROD, ((9, 10), (6, 7), (36, 40))))
     points = session.prompts().cases["image"]["organ"].points
-    assert 3 <= len(points) <= module.MOST_POINTS and all(z == 9 and y == 6 for z, y, *_ in points)
+    assert 3 <= len(points) <= MOST_POINTS and all(z == 9 and y == 6 for z, y, *_ in points)
 
 
 def test_drawings_outside_or_of_nothing_change_nothing(session):
@@ -279,7 +280,7 @@ def test_the_prompts_are_a_file_for_msam_predict(session, tmp_path):
     assert read.cases == session.prompts().cases
     assert json.loads(session.prompts_json())["image"]["tumour"] == {"boxes": [[3, 7, 14, 19, 10, 16]]}
     session.set_initial_mask(inside(SHAPE, BALL))
-    assert session.prompts().cases["image"]["tumour"].mask.name == module.INITIAL_MASK
+    assert session.prompts().cases["image"]["tumour"].mask.name == INITIAL_MASK
 
 
 def test_a_viewers_mask_has_its_spacing(model):

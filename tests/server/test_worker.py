@@ -57,10 +57,15 @@ def test_mistakes_become_ordinary_exceptions(worker):
     def mistake():
         raise UserError("a sentence")
 
+    def too_much():
+        raise MemoryError
+
     async def main():
         for run in (worker.run, worker.run_long, worker.prepare):
             with pytest.raises(Refused, match="a sentence"):
                 await asyncio.ensure_future(run(mistake))
+        with pytest.raises(Refused, match="not enough memory"):
+            await worker.run(too_much)
         with pytest.raises(ZeroDivisionError):
             await worker.run(lambda: 1 / 0)
         return await worker.run(lambda: "alive")

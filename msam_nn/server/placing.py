@@ -1,0 +1,90 @@
+"""Where a user's prompts lie: rounded, clipped to the image, and on the network's grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from msam_nn.errors import UserError
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.output_grid import OutputGrid
+from msam_nn.inference.placement import box_to_network
+from msam_nn.inference.windows import Box
+from msam_nn.prompts.from_mask import spread_points
+
+MOST_POINTS = 8
+"""Points sampled on a scribble or lasso at most."""
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Prompts of an image, in its own voxels.
+
+    Arguments:
+        spacing: of the image in mm.
+        patch_size: the network's window, in the network's order of axes.
+    """
+
+    geometry: ImageGeometry
+    grid: OutputGrid
+    spacing: Sequence[float]
+    patch_size: Sequence[int]
+
+    def voxel(self, position: Sequence[float]) -> tuple[int, int, int] | None:
+        """The voxel nearest to a position that is at most one voxel outside of the image."""
+        voxel = [round(float(v)) for v in position]
+        if not all(-1 <= v <= n for v, n in zip(voxel, self.grid.shape, strict=True)):
+            return None
+        return tuple(min(max(v, 0), n - 1) for v, n in zip(voxel, self.grid.shape, strict=True))
+
+    def clipped(self, box: Sequence[Sequence[float]]) -> Box | None:
+        """The part of a box in the image; None if there is none."""
+        box = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(rounded(box), self.grid.shape, strict=True))
+        return box if all(lower < upper for lower, upper in box) else None
+
+    def deepened(self, box: Box) -> Box:
+        """A box of one slice, as deep as its longer edge in mm; others as they are."""
+        flat = [axis for axis, (lower, upper) in enumerate(box) if upper - lower == 1]
+        if len(flat) != 1:
+            return box
+        longest = max((upper - lower) * s for (lower, upper), s in zip(box, self.spacing, strict=True))
+        half = math.floor((longest / self.spacing[flat[0]] - 1) / 2)
+        deep = list(box)
+        lower, upper = box[flat[0]]
+        deep[flat[0]] = (max(lower - half, 0), min(upper + half, self.grid.shape[flat[0]]))
+        return tuple(deep)
+
+    def network_box(self, box: Box) -> Box | None:
+        """A box on the network's grid; None in the empty margin that nnU-Net crops away."""
+        try:
+            return box_to_network([bound for axis in box for bound in axis], "voxel", self.geometry, "the box")
+        except UserError:
+            return None
+
+    def points_on(self, box: Box, drawn: np.ndarray) -> list[tuple[int, int, int]]:
+        """Some of the drawn voxels (bool of the size of a box), a quarter of a window from each other."""
+        reach = [1.0] * 3
+        for n, axis in enumerate(self.grid.axes):
+            reach[axis] = self.patch_size[n] / 4 / abs(self.grid.scale[n])
+        points = spread_points(drawn, reach, MOST_POINTS)
+        return [tuple(v + lower for v, (lower, _) in zip(point, box, strict=True)) for point in points]
+
+    def clicks(self, voxels: Sequence[tuple[int, int, int]], class_index: int, positive: bool) -> list[Click]:
+        """On the network's grid; none for voxels in the empty margin that nnU-Net crops away."""
+        clicks = []
+        for voxel in voxels:
+            try:
+                clicks.append(Click(class_index, self.geometry.file_to_network(voxel), positive))
+            except UserError:
+                continue
+        return clicks
+
+
+def rounded(box: Sequence[Sequence[float]]) -> Box:
+    """With whole numbers, the lower bound first, a voxel at least."""
+    ends = [sorted(round(float(end)) for end in axis) for axis in box]
+    return tuple((lower, max(upper, lower + 1)) for lower, upper in ends)
