@@ -14,7 +14,7 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.folders import new_file
 from msam_nn.inference.prompt_file import write_prompts
-from msam_nn.server.leases import Lease, LeaseGone
+from msam_nn.server.leases import Lease
 from msam_nn.server.record import INITIAL_MASK, SessionResult
 from msam_nn.server.worker import Refused
 
@@ -49,11 +49,9 @@ class Autosave:
         try:
             while lease in self._waiting:
                 self._waiting.discard(lease)
-                result = await lease.run(lease.session.result)
+                result = await lease.result()
                 if result is not None:
                     await asyncio.to_thread(write_result, self.folder / _folder_name(lease, result), result)
-        except LeaseGone:
-            pass
         except (Refused, UserError, OSError) as error:
             print(f"msam serve: a session was not saved: {error}", file=sys.stderr)
         finally:

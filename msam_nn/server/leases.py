@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from msam_nn.server.record import SessionResult
 from msam_nn.server.session import InteractiveSession
 from msam_nn.server.worker import Worker
 
@@ -75,6 +76,11 @@ class Lease:
         self.last_seen = self._clock()
         if active:
             self.last_active = self.last_seen
+
+    async def result(self) -> SessionResult | None:
+        """What the session is worth keeping for, even where the lease has just ended; None for nothing."""
+        async with self._turn:
+            return await self._worker.run(self.session.result)
 
     async def close(self) -> None:
         """Free the session when the request that has its turn, if there is one, is over."""

@@ -368,7 +368,8 @@ class InteractiveSession:
 
     def result(self) -> SessionResult | None:
         """A copy of everything worth keeping; None where nothing was prompted."""
-        if not (self._prompts or self._undone) and self.initial_mask is None:
+        prompted = self._prompts or self._undone or self.initial_mask is not None
+        if self._image is None or not prompted:
             return None
         labels = self.label_map.astype(self._label_type)
         return SessionResult(self._source, labels, self.initial_mask, self.prompts(), self._began)

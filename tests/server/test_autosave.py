@@ -22,6 +22,7 @@ def test_every_object_is_saved_with_its_prompts_and_nothing_else_is(serve, conne
     client.reset_interactions()
     client.add_initial_seg_interaction(inside(SHAPE, BALL).astype(np.uint8))
     client.add_point_interaction([0, 0, 0], True)
+    client.close()  # what was done last is saved all the same
     until(lambda: len(list((tmp_path / "saved").glob("*/prompts.json"))) == 2)
     until(lambda: "points" in sorted((tmp_path / "saved").glob("*/prompts.json"))[1].read_text())
     first, second = sorted((tmp_path / "saved").iterdir())
