@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Annotated, Literal
 
 import numpy as np
@@ -26,8 +25,9 @@ class PointPrompt(_Prompt):
     kind: Literal["point"]
     voxel: tuple[Index, Index, Index]
 
-    def add_to(self, session) -> None:
-        session.add_point(self.voxel, self.positive)
+    def add_to(self, session) -> bool:
+        """Let a session follow it; False if there was nothing to do."""
+        return session.add_point(self.voxel, self.positive)
 
 
 class BoxPrompt(_Prompt):
@@ -36,8 +36,8 @@ class BoxPrompt(_Prompt):
     kind: Literal["box"]
     box: tuple[Interval, Interval, Interval]
 
-    def add_to(self, session) -> None:
-        session.add_box(self.box, self.positive)
+    def add_to(self, session) -> bool:
+        return session.add_box(self.box, self.positive)
 
 
 class DrawnPrompt(_Prompt):
@@ -47,15 +47,15 @@ class DrawnPrompt(_Prompt):
     box: tuple[Interval, Interval, Interval]
     mask: str
 
-    def add_to(self, session) -> None:
+    def add_to(self, session) -> bool:
         add = session.add_scribble if self.kind == "scribble" else session.add_lasso
-        add(self.box, self._drawn(), self.positive)
+        return add(self.box, self._drawn(), self.positive)
 
     def _drawn(self) -> np.ndarray:
         shape = [upper - lower for lower, upper in self.box]
         try:
             bits = np.frombuffer(base64.b64decode(self.mask, validate=True), np.uint8)
-        except binascii.Error as error:
+        except ValueError as error:
             raise UserError("The drawing is no base64 text.") from error
         size = int(np.prod(shape, dtype=object))
         if min(shape) < 1 or len(bits) != -(-size // 8):

@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated
 from weakref import WeakKeyDictionary
@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field
 
 from msam_nn.errors import UserError
 from msam_nn.server.bodies import read_body
+from msam_nn.server.leases import LeaseGone
 from msam_nn.server.page.prompts import Prompt
 from msam_nn.server.page.uploads import Upload
 from msam_nn.server.worker import Refused
@@ -52,10 +53,12 @@ def make_router(registry, worker, settings) -> APIRouter:
     uploads: WeakKeyDictionary = WeakKeyDictionary()
     background: set[asyncio.Task] = set()
 
-    def in_background(work: Awaitable) -> None:
-        task = asyncio.ensure_future(work)
+    async def start(work: Coroutine) -> None:
+        """Begin something slow, before the client's next request can."""
+        task = asyncio.create_task(work)
         background.add(task)
         task.add_done_callback(background.discard)
+        await asyncio.sleep(0)
 
     async def change(token: str | None, action: Callable) -> Response:
         """Act on a session on the worker and answer with what changed."""
@@ -127,42 +130,42 @@ def make_router(registry, worker, settings) -> APIRouter:
             except BaseException:
                 upload.close()
                 raise
-            in_background(prepare(token, upload))
+            await start(prepare(token, upload))
         return {}
 
     async def prepare(token: str | None, upload: Upload) -> None:
         try:
             with registry.using(token) as lease:
                 await lease.prepare(lease.session.prepare)
-        except Refused:
+        except (Refused, LeaseGone):
             pass  # the session's status says it
         finally:
             upload.close()
 
     @router.get("/page/api/status")
     async def status(token: LeaseToken = None) -> dict:
-        with registry.using(token) as lease:
+        with registry.using(token, active=False) as lease:
             now = lease.session.status
             return {"state": now.state, "progress": now.progress, "message": now.message}
 
     @router.post("/page/api/automatic")
     async def automatic(token: LeaseToken = None) -> dict:
         with registry.using(token):
-            in_background(predict(token))
+            await start(predict(token))
         return {}
 
     async def predict(token: str | None) -> None:
         try:
             with registry.using(token) as lease:
                 await lease.run_long(lease.session.predict_automatically)
-        except Refused:
+        except (Refused, LeaseGone):
             pass  # the session's status says it
 
     @router.post("/page/api/prompt")
     async def prompt(prompt: Annotated[Prompt, Body()], token: LeaseToken = None) -> Response:
-        def add(session) -> None:
+        def add(session) -> bool:
             session.set_class(settings.model.classes[prompt.class_index].name)
-            prompt.add_to(session)
+            return prompt.add_to(session)
 
         if prompt.class_index >= len(settings.model.classes):
             raise Refused(f"The model has {len(settings.model.classes)} classes, not {prompt.class_index + 1}.")
