@@ -6,7 +6,7 @@ import pytest
 import SimpleITK as sitk
 
 from msam_nn.errors import UserError
-from msam_nn.inference import prompted
+from msam_nn.inference import prompted_image
 from msam_nn.inference.batch import PromptedBatch, image_cases
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 
@@ -92,7 +92,7 @@ def test_another_cases_prompts_fail_in_one_sentence(make_predictor, images, tmp_
 
 
 def test_an_object_too_large_for_one_prompt_is_remarked(make_predictor, images, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(prompted, "MAX_WINDOWS", 0)
+    monkeypatch.setattr(prompted_image, "MAX_WINDOWS", 0)
     folder, labels = images
     case = next(iter(labels))
     tool = batch(make_predictor(), {case: {"2": ClassPrompts(((5, 6, 7, 1),))}})
