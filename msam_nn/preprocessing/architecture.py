@@ -11,7 +11,7 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.networks.msam import MSAMConfig
-from msam_nn.networks.msam.network import BUILDER
+from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.preprocessing.memory import training_memory_gb
 
 TOKEN_EDGES = (4, 8, 16)
@@ -76,6 +76,7 @@ class ArchitectureDesign:
             background=background,
             mask_prior=MASK_PRIOR,
             pyramid=pyramid,
+            initial_masks=bool(pyramid),
             click_sigma=CLICK_SIGMA if pyramid else MSAMConfig.click_sigma,
             **MODEL_SIZES[self.model_size],
         )

@@ -10,14 +10,14 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from msam_nn.errors import UserError
-from msam_nn.networks import MSAM
+from msam_nn.networks.encoders.pyramid import pyramid_strides
+from msam_nn.networks.msam import MSAM, CorrectingMSAM, build
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 
 
 class MSAMTrainer(PromptableTrainer):
-    """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
-    """
+    """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks."""
 
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
@@ -34,11 +34,13 @@ class MSAMTrainer(PromptableTrainer):
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
         """Build the network from the plans alone; nnU-Net's predictor calls this too."""
-        network = MSAM(network_config(configuration_manager, num_input_channels, num_output_channels))
+        config = network_config(configuration_manager, num_input_channels, num_output_channels)
+        network = build(config, enable_deep_supervision)
         network.freeze_multimask_output()
         return network
 
     def initialize(self) -> None:
+        self.enable_deep_supervision = self.configuration_manager.network_arch_init_kwargs.get("initial_masks", False)
         super().initialize()
         self.initial_positions = self.msam.image_encoder.pos_embed.detach().clone()
         trained, total = self.msam.parameter_counts()
@@ -75,5 +77,13 @@ class MSAMTrainer(PromptableTrainer):
     def msam(self) -> MSAM:
         return self.promptable
 
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        if not self.enable_deep_supervision:
+            return None
+        tokens = tuple(self.configuration_manager.network_arch_init_kwargs["token_size"])
+        return [[1 / cell for cell in stride] for stride in pyramid_strides(tokens)[:-1]]
+
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """M-SAM is supervised at every refinement stage, not at every resolution."""
+        """Networks without initial masks are supervised at every refinement stage, not at every resolution."""
+        if isinstance(self.msam, CorrectingMSAM):
+            self.msam.deep_supervision = enabled and self.enable_deep_supervision
