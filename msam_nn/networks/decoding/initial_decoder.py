@@ -44,8 +44,9 @@ class InitialDecoder(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv3d(width, num_classes, 1) for width in widths[-2::-1])
         for head in self.heads:
-            nn.init.normal_(head.weight, std=0.01)
             nn.init.constant_(head.bias, mask_prior)
+        nn.init.zeros_(self.embed.weight)
+        nn.init.zeros_(self.embed.bias)
 
     def forward(
         self, embedding: Tensor, levels: Sequence[Tensor], every_level: bool = False
