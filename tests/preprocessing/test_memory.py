@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from msam_nn.networks import MSAMConfig
 from msam_nn.networks.msam import build
-from msam_nn.preprocessing.architecture import MODEL_SIZES, PYRAMID
+from msam_nn.preprocessing.architecture import MODEL_SIZES
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -20,6 +20,7 @@ def config(size="tiny", patch=(32, 32, 32), tokens=(8, 8, 8), classes=1, **chang
     )
 
 
+PYRAMID = (8, 16, 32, 64)
 CORRECTING = dict(pyramid=PYRAMID, initial_masks=True, n_auto_stages=1, click_sigma=2.0)
 
 
