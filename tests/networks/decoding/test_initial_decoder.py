@@ -26,5 +26,16 @@ def test_masks_of_the_finest_level_or_of_all_finer_than_tokens():
     assert len(finest) == 1 and torch.equal(finest[0], every[0])
 
 
-def test_masks_start_at_the_prior():
-    assert all((masks + 3).abs().max() < 0.5 for masks in decode(True, prior=-3.0)[1])
+def test_masks_start_at_the_prior_plus_what_a_head_without_it_would_say():
+    for with_prior, without in zip(decode(True, prior=-3.0)[1], decode(True)[1], strict=True):
+        torch.testing.assert_close(with_prior, without - 3)
+
+
+def test_the_transformer_is_not_heard_at_first():
+    pyramid = ConvPyramid(1, WIDTHS, TOKEN, 6)
+    decoder = InitialDecoder(
+        dim=6, widths=pyramid.widths, strides=pyramid_strides(TOKEN), num_classes=3, mask_prior=0.0
+    )
+    levels = pyramid(torch.randn(2, 1, 8, 16, 8))
+    features, _ = decoder(torch.randn(2, 6, 2, 2, 1), levels)
+    assert torch.equal(features[-1], levels[-1])
