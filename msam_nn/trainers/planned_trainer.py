@@ -9,6 +9,7 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.helpers import dummy_context
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, autocast, nn
 
 from msam_nn.errors import UserError
@@ -152,6 +153,19 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
                 f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
                 f"Was the data set planned again after that training? Train again, or restore the plans it used."
             ) from error
+
+
+def resolve_configuration(plans: dict, configuration: str) -> tuple[PlansManager, ConfigurationManager]:
+    """nnU-Net's managers of plans and of one of their configurations.
+
+    Raises:
+        UserError: if the plans have no such configuration.
+    """
+    if configuration not in plans["configurations"]:
+        known = ", ".join(plans["configurations"])
+        raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration}, only {known}.")
+    manager = PlansManager(plans)
+    return manager, manager.get_configuration(configuration)
 
 
 def finest(target: Tensor | list[Tensor]) -> Tensor:
