@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from msam_nn.networks.decoding.prompt_encoder import MASK_CELLS_PER_TOKEN
 from msam_nn.networks.layers.basic import Triple
 
 TRUNKS: dict[str, dict[str, Any]] = {
@@ -20,9 +21,6 @@ TRUNKS: dict[str, dict[str, Any]] = {
 
 N_FEATURES = 4
 """Blocks of the trunk whose output the prompt generator reads, beside the neck's."""
-
-MASK_CELLS_PER_TOKEN = 4
-"""SAM's masks have four cells a token and axis."""
 
 
 @dataclass(frozen=True)
