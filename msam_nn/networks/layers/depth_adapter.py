@@ -114,7 +114,12 @@ class AdaptedMLP(MLP):
         return super().forward(x) + PARALLEL_SCALE * self.adapter(x)
 
 
-def added_names(model: nn.Module) -> set[str]:
-    """Names of all tensors of ``model`` that belong to a :class:`DepthModule`."""
-    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, DepthModule)]
-    return {f"{prefix}.{name}" for prefix, module in modules for name in module.state_dict()}
+SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+"""Modules whose weights a file of SAM's holds, under these names in any network that has them."""
+
+
+def sam_names(model: nn.Module) -> list[str]:
+    """Names of all tensors of the model's state dict that a file of SAM's weights holds."""
+    depth_modules = [(name, module) for name, module in model.named_modules() if isinstance(module, DepthModule)]
+    added = {f"{prefix}.{name}" for prefix, module in depth_modules for name in module.state_dict()}
+    return [name for name in model.state_dict() if name.startswith(SAM_PARTS) and name not in added]

@@ -11,14 +11,11 @@ from torch import Tensor, nn
 from msam_nn.networks.decoding.sam import TOP_LEFT, SAMMaskDecoder, SAMPromptEncoder
 from msam_nn.networks.encoders.sam import SAMImageEncoder
 from msam_nn.networks.layers.basic import DeepMLP, upsample
-from msam_nn.networks.layers.depth_adapter import added_names
+from msam_nn.networks.layers.depth_adapter import sam_names
 from msam_nn.networks.masksam.config import MaskSAMConfig
 from msam_nn.networks.masksam.prompt_generator import FeatureFusion, PromptHeads, Prompts
 from msam_nn.networks.masksam.semantics import region_logits, softmax_logits
 from msam_nn.networks.masksam.stem import Stem
-
-SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-"""What a file of SAM's weights holds."""
 
 PROMPT_LOGIT = 10.0
 """Auxiliary masks are as sure as this at most when they prompt: about as sure as SAM's own masks, which it was trained
@@ -96,16 +93,11 @@ class MaskSAM(nn.Module):
             nn.init.zeros_(self.detail.layers[-1].bias)
         self._freeze()
 
-    def sam_names(self) -> list[str]:
-        """Names of all tensors of :meth:`state_dict` that a file of SAM's weights holds."""
-        added = added_names(self)
-        return [name for name in self.state_dict() if name.startswith(SAM_PARTS) and name not in added]
-
     def _freeze(self) -> None:
         """Freeze SAM's weights if so configured, and always those of them that no output depends on (DDP insists on a
         gradient for everything trained)."""
         if self.config.freeze_trunk:
-            sam = set(self.sam_names())
+            sam = set(sam_names(self))
             for name, parameter in self.named_parameters():
                 parameter.requires_grad_(name not in sam)
         prompts, decoder = self.prompt_encoder, self.mask_decoder
