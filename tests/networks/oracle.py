@@ -8,7 +8,7 @@ benchmarks; a test holds it against the explicit indices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 
 import torch
@@ -91,14 +91,19 @@ def padded_attention(module: GridAttention, x: Tensor, scores: ScoreFunction = e
 
 
 @contextmanager
-def padded_windows(scores: ScoreFunction = broadcast_scores) -> Iterator[None]:
-    """While open, every :class:`GridAttention` computes the padded form."""
+def attending_by(attention: Callable[[GridAttention, Tensor], Tensor]) -> Iterator[None]:
+    """While open, every :class:`GridAttention` computes ``attention(module, x)``."""
     fast = GridAttention.forward
-    GridAttention.forward = lambda module, x: padded_attention(module, x, scores)
+    GridAttention.forward = attention
     try:
         yield
     finally:
         GridAttention.forward = fast
+
+
+def padded_windows(scores: ScoreFunction = broadcast_scores) -> AbstractContextManager[None]:
+    """While open, every :class:`GridAttention` computes the padded form."""
+    return attending_by(lambda module, x: padded_attention(module, x, scores))
 
 
 def argwhere_clicks(error: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
