@@ -26,7 +26,8 @@ def softmax_logits(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
         ``(..., C, H, W)``, float32.
     """
     p = class_logits.float().softmax(-1)[..., :-1]
-    scores = torch.einsum("...nc,...nhw->...chw", p, mask_logits.float().sigmoid())
+    with torch.autocast(mask_logits.device.type, enabled=False):
+        scores = torch.einsum("...nc,...nhw->...chw", p, mask_logits.float().sigmoid())
     return scores.clamp_min(MIN_SCORE).log()
 
 

@@ -47,7 +47,7 @@ def load_sam(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> Loa
     state, expected = model.state_dict(), sam_names(model)
     _refuse_relatives(released, state, name)
     parts = tuple(part for part in SAM_PARTS if any(key.startswith(part) for key in expected))
-    missing = [key for key in expected if key not in released]
+    missing = [RELEASED_MATRIX if key == OUR_MATRIX else key for key in expected if key not in released]
     if missing:
         raise CheckpointError(
             f"{name} has no tensor for {_list(missing)}: it is incomplete or of another architecture."
