@@ -30,7 +30,7 @@ from tests.networks.sam_oracle import attention_of  # noqa: E402
 FORMS = ("padded", "ours")
 
 PATCHES = {
-    "grid 16, 8 slices, 16 queries": dict(patch_size=(8, 256, 256), n_queries=16),
+    "grid 16, 4 slices, 8 queries": dict(patch_size=(4, 256, 256), n_queries=8),
     "grid 64, 1 slice, 8 queries": dict(patch_size=(1, 256, 256), n_queries=8, upsampling=4),
 }
 

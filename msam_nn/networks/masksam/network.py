@@ -45,6 +45,10 @@ class MaskSAM(nn.Module):
     SAM sees every slice as an image, and decodes it once for every query. Queries differ by the prompts that the
     network itself makes for them, a box, a mask and a token from which its class is read, and never see each other.
     Slices do: through adapters inside SAM's layers, and three-dimensional convolutions around them.
+
+    Where SAM's masks are coarser than the image, a query's mask token also weighs the prompt generator's finest
+    features, from zero on. That gives masks detail and leaves each to its query; the release has convolutions over the
+    masks of all queries instead.
     """
 
     def __init__(self, config: MaskSAMConfig) -> None:
