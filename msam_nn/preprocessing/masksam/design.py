@@ -119,7 +119,8 @@ def design_for_image(
         if not coarsest and max(plane) > MAX_UPSAMPLED_EDGE:
             continue
         plain, recomputing = (largest(edge, checkpoint, shrink=coarsest) for checkpoint in (False, True))
-        if recomputing is not None:
+        # A trunk from scratch takes any tokens; finer ones are not worth the time of recomputing.
+        if recomputing if coarsest or trunk != "tiny" else plain:
             break
     else:
         raise UserError(
