@@ -57,12 +57,10 @@ def test_an_empty_target_gets_no_click_at_first():
     assert SimulatedClicks(masks_of() > 0)(0, None).labels.item() == -1
 
 
-def test_samples_start_clicking_at_their_own_stage():
-    target = (masks_of((0, 2, 0, 1)) > 0).expand(3, 1, 3, 3, 3)
-    source = SimulatedClicks(target, first_click=torch.tensor([0, 2, 9]))
-    nothing = masks_of().expand(3, 1, 3, 3, 3)
-    assert source(0, None).labels.flatten().tolist() == [1, -1, -1]
-    assert source(2, nothing).labels.flatten().tolist() == [1, 1, -1]
+def test_no_click_before_the_first_one():
+    source = SimulatedClicks(masks_of((0, 2, 0, 1)) > 0, first_click=2)
+    assert source(0, None) is None and source(1, masks_of()) is None
+    assert source(2, masks_of()).labels.item() == 1
 
 
 def test_the_ignore_label_is_never_clicked():
