@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from msam_nn.errors import UnsupportedError
 from msam_nn.networks import masksam
 from msam_nn.reports.wording import times
 from msam_nn.trainers.masksam import architecture as masksam_architecture
@@ -42,10 +43,13 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
     otherwise M-SAM's.
 
     Raises:
+        UnsupportedError: for 2D configurations.
         UserError: as the ``adopt_plans`` of :mod:`msam_nn.trainers.msam` and :mod:`msam_nn.trainers.masksam` do.
     """
     adopted = deepcopy(plans)
     _, planned = resolve_configuration(plans, configuration)
+    if len(planned.patch_size) != 3:
+        raise UnsupportedError(f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
     is_masksam = planned.network_arch_class_name == masksam.BUILDER
     adopt = masksam_architecture.adopt_plans if is_masksam else adopt_plans
     adopt(adopted, configuration, dataset_json)
