@@ -29,7 +29,7 @@ BASELINES = ["monai>=1.4", "einops"]
 EXTRAS = {
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
-    "test": ["pytest>=8", "ruff>=0.9", *BASELINES],
+    "test": ["pytest>=8", "ruff>=0.9", "transformers>=4.50", *BASELINES],
 }
 
 

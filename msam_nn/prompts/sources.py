@@ -32,6 +32,23 @@ class NoPrompts:
         return None
 
 
+class AutomaticPrompts:
+    """What the network proposes itself from the image: its mask of the stage before, and for each class a positive
+    point deep inside a large object of it. Nothing before there is a mask, or for classes that are not in it.
+
+    The idea is MaskSAM's prompt generator (arXiv 2403.14103), in M-SAM's loop.
+    """
+
+    def __init__(self, *, exclusive: bool = True) -> None:
+        self.exclusive = exclusive
+
+    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
+        if masks is None:
+            return None
+        found = foreground(masks, exclusive=self.exclusive)
+        return central_error_clicks(found, found)
+
+
 class RecordedPrompts:
     """A user's points, stage by stage; stages beyond the record get none."""
 

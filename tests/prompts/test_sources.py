@@ -1,7 +1,7 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.prompts import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 
 def masks_of(*voxels, k=1, value=5.0):
@@ -25,6 +25,20 @@ def test_exclusive_classes_compete_and_regions_do_not():
 
 def test_no_prompts():
     assert NoPrompts()(0, None) is None
+
+
+def test_automatic_prompts_lie_in_the_network_s_own_masks():
+    source = AutomaticPrompts()
+    assert source(0, None) is None
+    points, labels = source(1, masks_of((0, 2, 0, 1), k=2))
+    assert points[0, 0, 0].tolist() == [2, 0, 1] and labels[0].tolist() == [[1], [-1]]
+
+
+def test_automatic_prompts_of_exclusive_classes_and_of_regions():
+    masks = masks_of((0, 1, 1, 1), k=2)
+    masks[0, 1, 1, 1, 1] = 7.0
+    assert AutomaticPrompts()(1, masks).labels[0].tolist() == [[-1], [1]]
+    assert AutomaticPrompts(exclusive=False)(1, masks).labels[0].tolist() == [[1], [1]]
 
 
 def test_recorded_prompts_end():

@@ -167,9 +167,7 @@ def test_regions_train(make_trainer, phantom_plans):
 def test_many_classes_train_in_random_subsets(make_trainer, phantom_plans):
     dataset_json = copy.deepcopy(phantom_plans[1])
     dataset_json["labels"] = {"background": 0, **{f"class {i}": i for i in range(1, 6)}}
-    trainer = make_trainer(
-        dataset_json=dataset_json, max_classes_per_step=2, click_recipe=ClickRecipe(p_automatic=0)
-    )
+    trainer = make_trainer(dataset_json=dataset_json, max_classes_per_step=2, click_recipe=ClickRecipe(p_automatic=0))
     drawn = {tuple(trainer.draw_classes().tolist()) for _ in range(60)}
     assert all(len(classes) == 2 and classes[0] < classes[1] for classes in drawn)
     assert {c for classes in drawn for c in classes} == {0, 1, 2, 3, 4}
