@@ -29,19 +29,24 @@ FOLDERS = ("raw", "preprocessed", "results")
 
 def steps(root: Path, budget: str) -> Iterator[tuple[str, Path]]:
     """Commands, and what each leaves when it is done."""
-    yield f"python -m dataset_conversion.Dataset900_TumourPhantom --small-lesions --cases {N_CASES} --test-cases 0", (
-        root / "raw" / DATASET
+    yield (
+        f"python -m dataset_conversion.Dataset900_TumourPhantom --small-lesions --cases {N_CASES} --test-cases 0",
+        (root / "raw" / DATASET),
     )
     models = []
     for trainer, (plans, planner) in METHODS.items():
         yield (
-            f"nnUNetv2_plan_and_preprocess -d {NUMBER} -pl {planner} -c 3d_fullres -gpu_memory_target 0.5 "
-            f"-overwrite_plans_name {plans} -np 1 -npfp 1"
-        ), root / "preprocessed" / DATASET / f"{plans}_3d_fullres"
+            (
+                f"nnUNetv2_plan_and_preprocess -d {NUMBER} -pl {planner} -c 3d_fullres -gpu_memory_target 0.5 "
+                f"-overwrite_plans_name {plans} -np 1 -npfp 1"
+            ),
+            root / "preprocessed" / DATASET / f"{plans}_3d_fullres",
+        )
         models.append(f"{trainer}_{budget}__{plans}__3d_fullres")
     for model, (plans, _) in zip(models, METHODS.values(), strict=True):
-        yield f"nnUNetv2_train {NUMBER} 3d_fullres 0 -tr {model.split('__')[0]} -p {plans} -device cpu", (
-            root / "results" / DATASET / model / "fold_0" / "validation" / "summary.json"
+        yield (
+            f"nnUNetv2_train {NUMBER} 3d_fullres 0 -tr {model.split('__')[0]} -p {plans} -device cpu",
+            (root / "results" / DATASET / model / "fold_0" / "validation" / "summary.json"),
         )
     comparison = root / f"comparison_{budget}"
     yield f"msam compare -d {NUMBER} -f 0 {' '.join(models)} -o {shlex.quote(str(comparison))}", comparison
