@@ -60,7 +60,9 @@ class PhantomOptions:
             raise UserError(f"The spacing of a phantom is positive, not {self.spacing} mm.")
         smallest, largest = self.tumours.radius
         if not 0 < smallest <= largest:
-            raise UserError(f"The radius of tumours goes from a positive to a larger one, not {self.tumours.radius} mm.")
+            raise UserError(
+                f"The radius of tumours goes from a positive to a larger one, not {self.tumours.radius} mm."
+            )
 
     @property
     def channel_names(self) -> tuple[str, ...]:
