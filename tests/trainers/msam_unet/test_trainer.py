@@ -3,6 +3,11 @@
 import contextlib
 import copy
 import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -141,6 +146,28 @@ def test_regions_and_ignore_label(make, plans):
     target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).short()
     scales = [target, target[..., ::2, ::2]][: len(trainer.loss.weight_factors)]
     assert float(trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": scales})["loss"]) > 0
+
+
+def test_cascade_and_several_channels_reach_the_unet(make, plans):
+    configurations = plans[0]["configurations"]
+    configurations["3d_fullres"]["previous_stage"] = "3d_lowres"
+    configurations["3d_lowres"] = {"inherits_from": "3d_fullres", "next_stage": "3d_fullres", "previous_stage": None}
+    dataset_json = {**plans[1], "channel_names": {"0": "CT", "1": "PET"}}
+    trainer = make(dataset_json=dataset_json)
+    assert trainer.is_cascaded and trainer.num_input_channels == 4, "two images, two one-hot classes"
+    trainer.on_train_epoch_start()
+    assert float(trainer.train_step(batch(trainer))["loss"]) != 0
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["together", "frozen"])
+def test_ddp_leads_both_ranks_to_the_same_weights(plans, tmp_path, is_frozen):
+    (tmp_path / "inputs.json").write_text(json.dumps([*plans, is_frozen]))
+    worker = Path(__file__).with_name("ddp_worker.py")
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [subprocess.Popen([sys.executable, worker, str(rank), tmp_path], env=one_thread) for rank in (0, 1)]
+    assert [rank.wait(timeout=480) for rank in ranks] == [0, 0]
+    first, second = (torch.load(tmp_path / f"weights_{rank}.pth") for rank in (0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def click(network, voxel, label=1):
