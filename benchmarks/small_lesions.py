@@ -43,11 +43,12 @@ def steps(root: Path, budget: str) -> Iterator[tuple[str, Path]]:
             root / "preprocessed" / DATASET / f"{plans}_3d_fullres",
         )
         models.append(f"{trainer}_{budget}__{plans}__3d_fullres")
-    for model, (plans, _) in zip(models, METHODS.values(), strict=True):
-        yield (
-            f"nnUNetv2_train {NUMBER} 3d_fullres 0 -tr {model.split('__')[0]} -p {plans} -device cpu",
-            (root / "results" / DATASET / model / "fold_0" / "validation" / "summary.json"),
-        )
+    for model in models:
+        trainer, plans, _ = model.split("__")
+        command = f"nnUNetv2_train {NUMBER} 3d_fullres 0 -tr {trainer} -p {plans} -device cpu"
+        fold = root / "results" / DATASET / model / "fold_0"
+        yield command, fold / "checkpoint_final.pth"
+        yield f"{command} --val", fold / "validation" / "summary.json"
     comparison = root / f"comparison_{budget}"
     yield f"msam compare -d {NUMBER} -f 0 {' '.join(models)} -o {shlex.quote(str(comparison))}", comparison
 
