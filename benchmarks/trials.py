@@ -73,6 +73,9 @@ def train(trainer: nnUNetTrainer, seconds: float, seed: int, clock: Callable[[],
         trainer.lr_scheduler.step(trainer.current_epoch)
         trainer.train_step(next(trainer.dataloader_train))
         steps += 1
+    for loader in (trainer.dataloader_train, trainer.dataloader_val):
+        if hasattr(loader, "_finish"):  # ends its worker processes, as nnU-Net does after a training
+            loader._finish()
     trainer.network.eval()
     trainer.set_deep_supervision_enabled(False)
     return steps

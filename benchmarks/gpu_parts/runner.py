@@ -40,11 +40,11 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("reference", "Reference values: relative errors", 1, NETWORKS),
-    Part("compilation", "torch.compile", 2, NETWORKS),
+    Part("reference", "Reference values: relative errors", 1.5, NETWORKS),
+    Part("compilation", "torch.compile", 4, NETWORKS),
     Part("speed", "Training step and prediction", 1.5, (*NETWORKS, "cc3d", "scipy")),
     Part("latency", "Click latency", 1, NNUNET),
-    Part("planning", "Planning and preprocessing", 1.5, NNUNET, needs_data=True),
+    Part("planning", "Planning and preprocessing", 2, NNUNET, needs_data=True),
     Part("training", "Equal-time training: Dice after clicks", 8, NNUNET, needs_data=True, variants=tuple(METHODS)),
 )
 
