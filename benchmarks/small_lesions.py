@@ -31,15 +31,13 @@ def steps(root: Path, budget: str) -> Iterator[tuple[str, Path]]:
     """Commands, and what each leaves when it is done."""
     yield (
         f"python -m dataset_conversion.Dataset900_TumourPhantom --small-lesions --cases {N_CASES} --test-cases 0",
-        (root / "raw" / DATASET),
+        root / "raw" / DATASET,
     )
     models = []
     for trainer, (plans, planner) in METHODS.items():
         yield (
-            (
-                f"nnUNetv2_plan_and_preprocess -d {NUMBER} -pl {planner} -c 3d_fullres -gpu_memory_target 0.5 "
-                f"-overwrite_plans_name {plans} -np 1 -npfp 1"
-            ),
+            f"nnUNetv2_plan_and_preprocess -d {NUMBER} -pl {planner} -c 3d_fullres -gpu_memory_target 0.5 "
+            f"-overwrite_plans_name {plans} -np 1 -npfp 1",
             root / "preprocessed" / DATASET / f"{plans}_3d_fullres",
         )
         models.append(f"{trainer}_{budget}__{plans}__3d_fullres")
@@ -68,7 +66,9 @@ def main() -> None:
             continue
         for name in FOLDERS:
             (root / name).mkdir(parents=True, exist_ok=True)
-        subprocess.run(shlex.split(command), check=True, env={**os.environ, **variables})
+        code = subprocess.run(shlex.split(command), env={**os.environ, **variables}).returncode
+        if code:
+            raise SystemExit(f"error: the command ended with exit code {code}; repeat to go on from here: {command}")
 
 
 if __name__ == "__main__":

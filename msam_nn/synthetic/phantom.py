@@ -32,7 +32,7 @@ class PhantomOptions:
 
     Raises:
         UserError: for a channel count other than 1 or 2, shapes that are too small or out of order, a spacing that is
-            not positive, or tumours without a size or an order of sizes.
+            not positive, or limits of the tumours' radius that are not positive or out of order.
     """
 
     seed: int = 0
