@@ -8,6 +8,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks.msam_unet import MSAMUNet
@@ -78,6 +79,8 @@ class MSAMUNetTrainer(PromptableTrainer):
         if self.promptable.is_frozen:
             return
         self.promptable.freeze_unet()
+        if self.is_ddp:  # it waits for the gradients of whatever trained when it was made
+            self.network = DistributedDataParallel(self.network.module, device_ids=self.network.device_ids)
         self.enable_deep_supervision = False
         self.set_deep_supervision_enabled(False)
         self.loss = self._build_loss()
