@@ -31,7 +31,16 @@ EXTRAS = {
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
     "serve": SERVE,
-    "test": ["pytest>=8", "ruff>=0.9", "hypothesis>=6", "schemathesis>=4", "playwright>=1.45", *BASELINES, *SERVE],
+    "test": [
+        "pytest>=8",
+        "ruff>=0.9",
+        "hypothesis>=6",
+        "schemathesis>=4",
+        "playwright>=1.45",
+        "transformers>=4.50",
+        *BASELINES,
+        *SERVE,
+    ],
 }
 
 

@@ -1,8 +1,8 @@
 """Time per click in a window that is already encoded, and where it goes.
 
-    python benchmarks/clicks.py --tokens 16 8 --threads 2
+    python benchmarks/clicks.py --threads 2
 
-Networks as ``MSAMPlanner`` builds them, with random weights, one class, one fold, no mirroring; an image of exactly one
+Networks as default plans have them, with random weights, one class, one fold, no mirroring; an image of exactly one
 window, so that the first click encodes it and all others find it encoded. Medians after warm-up; CPU time with
 ``--threads 1`` is what other processes on the machine hardly touch.
 """
@@ -16,22 +16,17 @@ import statistics
 import time
 
 import torch
+from standard_networks import A, B, promptable
 
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.preprocessing.architecture import MODEL_SIZES
 
 
-def build(patch: int, tokens: int, size: str, device: torch.device) -> PromptedPredictor:
+def build(name: str, patch: int, device: torch.device) -> PromptedPredictor:
     """A predictor that needs no plans because it starts from an empty mask."""
-    torch.manual_seed(0)
     with contextlib.redirect_stdout(io.StringIO()):
         predictor = PromptedPredictor(device=device, use_mirroring=False, allow_tqdm=False)
-    config = MSAMConfig(
-        in_channels=1, num_classes=1, patch_size=(patch,) * 3, token_size=(tokens,) * 3, **MODEL_SIZES[size]
-    )
-    predictor.network = MSAM(config)
+    predictor.network = promptable(name, patch)
     predictor.list_of_parameters = [predictor.network.state_dict()]
     return predictor
 
@@ -67,20 +62,18 @@ def main() -> None:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patch", type=int, default=128)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[16, 8])
-    parser.add_argument("--model", choices=tuple(MODEL_SIZES), default="tiny")
     parser.add_argument("--clicks", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"{args.model} model, patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
-    print("| voxels per token | first click | each after it | CPU time of it | stage | logits with all clicks |")
+    print(f"patch {args.patch}^3, {args.threads} threads, {args.device}; ms, median\n")
+    print("| network | first click | each after it | CPU time of it | stage | logits with all clicks |")
     print("|---|---|---|---|---|---|")
-    for tokens in args.tokens:
-        t = measure(build(args.patch, tokens, args.model, torch.device(args.device)), args.patch, args.clicks)
+    for name in (A, B):
+        t = measure(build(name, args.patch, torch.device(args.device)), args.patch, args.clicks)
         cells = (t[what] for what in ("first", "click", "cpu", "stage", "logits"))
-        print(f"| {tokens}^3 | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |")
+        print(f"| {name} | " + " | ".join(f"{cell:.0f}" for cell in cells) + " |", flush=True)
 
 
 if __name__ == "__main__":

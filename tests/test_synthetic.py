@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cc3d
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -10,7 +11,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
-from msam_nn.synthetic import PhantomOptions, dataset, generate_case, write_dataset
+from msam_nn.synthetic import SMALL_LESIONS, PhantomOptions, Tumours, dataset, generate_case, write_dataset
 
 SMALL = PhantomOptions(min_shape=(12, 24, 24), max_shape=(14, 28, 28))
 
@@ -89,8 +90,29 @@ def test_ignored_slices_are_whole_and_spare_the_largest_tumour_area():
     np.testing.assert_array_equal(sparse[~ignored], plain[~ignored])
 
 
+def test_small_lesions_have_radii_of_two_to_four_voxels():
+    volumes = []
+    for index in range(6):
+        image, segmentation, spacing = generate_case(SMALL_LESIONS, index)
+        assert spacing == (1.0, 1.0, 1.0) and image.shape[1:] == segmentation.shape
+        sizes = cc3d.statistics(cc3d.connected_components(segmentation))["voxel_counts"][1:]
+        assert 1 <= len(sizes) <= 5
+        volumes += sizes.tolist()
+    balls = [4 / 3 * np.pi * radius**3 for radius in (2, 4)]
+    assert 0.5 * balls[0] < min(volumes) and max(volumes) < 1.6 * balls[1], "axes and surface vary"
+    assert max(volumes) > 3 * min(volumes)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"channels": 3}, {"seed": -1}, {"min_shape": (4, 24, 24)}, {"min_shape": (50, 64, 64)}]
+    "wrong",
+    [
+        {"channels": 3},
+        {"seed": -1},
+        {"min_shape": (4, 24, 24)},
+        {"min_shape": (50, 64, 64)},
+        {"spacing": 0.0},
+        {"tumours": Tumours(radius=(4.0, 2.0))},
+    ],
 )
 def test_impossible_options(wrong):
     with pytest.raises(UserError):

@@ -20,6 +20,19 @@ MIN_RADIUS_WITH_CORE = 9.0
 
 
 @dataclass(frozen=True)
+class Tumours:
+    """How many tumours a case gets, and how large.
+
+    Arguments:
+        radius: limits in mm, both included; small ones are as frequent as large ones on a logarithmic scale.
+        count_odds: probabilities of one, two, ... tumours. One that would touch another is left out.
+    """
+
+    radius: tuple[float, float] = (8.0, 14.0)
+    count_odds: tuple[float, ...] = (0.5, 0.3, 0.2)
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """Ideal tissue maps of one case, all of shape ``(z, y, x)``.
 
@@ -72,9 +85,9 @@ class _Canvas:
 
 
 def draw_anatomy(
-    rng: np.random.Generator, shape: tuple[int, int, int], spacing: Triple, with_tumours: bool = True
+    rng: np.random.Generator, shape: tuple[int, int, int], spacing: Triple, tumours: Tumours | None
 ) -> Anatomy:
-    """Draw one abdomen: fat, muscle, spine, vessels, kidney, cysts, an organ, and one to three tumours in it.
+    """Draw one abdomen: fat, muscle, spine, vessels, kidney, cysts, an organ, and tumours in it.
 
     Tumours are as dark as bowel and cysts outside the organ, and hardly darker than muscle, so no threshold finds
     them; in the uptake the kidney is as hot as any tumour. The body is about 70 mm wide, scaled to the field of
@@ -84,7 +97,7 @@ def draw_anatomy(
         rng: every random choice comes from here.
         shape: ``(z, y, x)`` voxels.
         spacing: mm in array order.
-        with_tumours: False leaves the organ healthy.
+        tumours: None leaves the organ healthy.
     """
     canvas = _Canvas(rng, shape, spacing)
     scale = min(shape[1] * spacing[1], shape[2] * spacing[2]) / 80.0
@@ -99,8 +112,8 @@ def draw_anatomy(
         vessel = canvas.tube(centre + rng.uniform(-0.4, 0.4, 3) * radii, rng.standard_normal(3), rng.uniform(1.4, 2.2))
         canvas.paint((vessel < 1) & organ, rng.uniform(150, 170), 2.0)
     tumour, core = np.zeros(shape, bool), np.zeros(shape, bool)
-    if with_tumours:
-        _draw_tumours(canvas, rng, centre, radii, density, inside, tumour, core)
+    if tumours is not None:
+        _draw_tumours(canvas, rng, tumours, centre, radii, density, inside, tumour, core)
     return Anatomy(canvas.density, canvas.uptake, organ & ~tumour, tumour, core)
 
 
@@ -138,6 +151,7 @@ def _draw_distractors(canvas: _Canvas, rng: np.random.Generator, scale: float, i
 def _draw_tumours(
     canvas: _Canvas,
     rng: np.random.Generator,
+    tumours: Tumours,
     organ_centre: np.ndarray,
     organ_radii: np.ndarray,
     organ_density: float,
@@ -145,10 +159,10 @@ def _draw_tumours(
     tumour: np.ndarray,
     core: np.ndarray,
 ) -> None:
-    """Paint one to three tumours that do not touch, darker than the organ; fills the two masks."""
+    """Paint tumours that do not touch, darker than the organ; fills the two masks."""
     placed: list[tuple[np.ndarray, float]] = []
-    for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.3, 0.2])):
-        radius = float(np.exp(rng.uniform(np.log(8.0), np.log(14.0))))
+    for _ in range(rng.choice(len(tumours.count_odds), p=tumours.count_odds) + 1):
+        radius = float(np.exp(rng.uniform(*np.log(tumours.radius))))
         direction = rng.standard_normal(3)
         at = organ_centre + organ_radii * direction / np.linalg.norm(direction) * rng.uniform(0, 0.75)
         contrast, core_contrast = rng.uniform(60, 95), rng.uniform(20, 40)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from msam_nn.errors import UserError
-from msam_nn.synthetic.anatomy import Anatomy, Triple, draw_anatomy, smooth_noise
+from msam_nn.synthetic.anatomy import Anatomy, Triple, Tumours, draw_anatomy, smooth_noise
 
 SIGMA_PER_FWHM = 0.4247
 CHANNEL_NAMES = ("CT", "PET")
@@ -27,9 +27,12 @@ class PhantomOptions:
         empty_every: every n-th case has no tumour (cases n-1, 2n-1, ...); 0 for none.
         min_shape, max_shape: limits of the array's size ``(z, y, x)``, both included. The field of view is 72-92 mm
             in plane and 100-160 mm along z, so the spacing follows: 1.0-1.4 mm and 2.5-5 mm with the defaults.
+        spacing: mm on all axes instead; the field of view then follows.
+        tumours: how many and how large.
 
     Raises:
-        UserError: for a channel count other than 1 or 2, or shapes that are too small or out of order.
+        UserError: for a channel count other than 1 or 2, shapes that are too small or out of order, a spacing that is
+            not positive, or limits of the tumours' radius that are not positive or out of order.
     """
 
     seed: int = 0
@@ -40,6 +43,8 @@ class PhantomOptions:
     empty_every: int = 8
     min_shape: tuple[int, int, int] = (32, 64, 64)
     max_shape: tuple[int, int, int] = (40, 72, 72)
+    spacing: float | None = None
+    tumours: Tumours = field(default_factory=Tumours)
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 2):
@@ -50,6 +55,13 @@ class PhantomOptions:
             raise UserError(
                 f"A phantom needs at least 8 voxels per axis and min_shape <= max_shape, "
                 f"not {self.min_shape} and {self.max_shape}."
+            )
+        if self.spacing is not None and self.spacing <= 0:
+            raise UserError(f"The spacing of a phantom is positive, not {self.spacing} mm.")
+        smallest, largest = self.tumours.radius
+        if not 0 < smallest <= largest:
+            raise UserError(
+                f"The radius of tumours goes from a positive to a larger one, not {self.tumours.radius} mm."
             )
 
     @property
@@ -80,6 +92,15 @@ class PhantomOptions:
         return (1, 2, 3) if self.organ_label else (1, 2)
 
 
+SMALL_LESIONS = PhantomOptions(
+    min_shape=(56, 72, 72),
+    max_shape=(64, 80, 80),
+    spacing=1.0,
+    tumours=Tumours(radius=(2.0, 4.0), count_odds=(0.1, 0.2, 0.3, 0.2, 0.2)),
+)
+"""One to five lesions with a radius of 2 to 4 voxels, voxels of 1 mm."""
+
+
 def generate_case(options: PhantomOptions, index: int) -> tuple[np.ndarray, np.ndarray, Triple]:
     """Make case ``index`` of the data set that ``options`` describes.
 
@@ -95,10 +116,12 @@ def generate_case(options: PhantomOptions, index: int) -> tuple[np.ndarray, np.n
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence([options.seed, index]).spawn(4)]
     body_rng, ct_rng, pet_rng, reader_rng = streams
     shape = tuple(int(n) for n in body_rng.integers(options.min_shape, options.max_shape, endpoint=True))
-    in_plane = body_rng.uniform(72, 92) / min(shape[1:])
-    spacing = (round(body_rng.uniform(100, 160) / shape[0], 3), round(in_plane, 3), round(in_plane, 3))
+    in_plane, along_z = body_rng.uniform(72, 92) / min(shape[1:]), body_rng.uniform(100, 160) / shape[0]
+    spacing = (round(along_z, 3), round(in_plane, 3), round(in_plane, 3))
+    if options.spacing is not None:
+        spacing = (options.spacing,) * 3
     is_empty = options.empty_every > 0 and (index + 1) % options.empty_every == 0
-    anatomy = draw_anatomy(body_rng, shape, spacing, with_tumours=not is_empty)
+    anatomy = draw_anatomy(body_rng, shape, spacing, None if is_empty else options.tumours)
     channels = [_scan_ct(ct_rng, anatomy.density, spacing)]
     if options.channels == 2:
         channels.append(_scan_pet(pet_rng, anatomy.uptake, spacing))

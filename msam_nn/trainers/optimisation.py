@@ -1,4 +1,4 @@
-"""Optimizer groups and the paper's learning-rate schedule."""
+"""Optimizer groups and learning-rate schedules."""
 
 from __future__ import annotations
 

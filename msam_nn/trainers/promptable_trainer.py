@@ -2,52 +2,41 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.distributed as dist
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.helpers import dummy_context
-from torch import Tensor, autocast, nn
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from torch import Tensor, nn
 
-from msam_nn.errors import UserError
-from msam_nn.folders import new_file
 from msam_nn.networks import PromptableNetwork
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
-from msam_nn.trainers.component_sampling import ComponentDataset
-from msam_nn.trainers.optimisation import parameter_groups
-from msam_nn.trainers.progress import ProgressMixin
+from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
 from msam_nn.trainers.targets import Targets, split_targets
 
 CLICK_VALIDATIONS = 10
 """Batches of an epoch's online validation that are also clicked: a session costs several predictions."""
 
 
-class PromptableTrainer(ProgressMixin, nnUNetTrainer):
+class PromptableTrainer(PlannedTrainer):
     """Trains a :class:`~msam_nn.networks.promptable.PromptableNetwork` to correct itself with simulated clicks.
 
     A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
-    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which samples are clicked when).
+    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which).
 
     The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
-    averaged over the stages. With more than :attr:`max_classes_per_step` classes each step refines a random subset of
-    them; the rest count as background in that step.
+    averaged over the stages; masks that a network has before any prompt get nnU-Net's deep supervision besides. With
+    more than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as
+    background in that step.
     """
 
     click_recipe = ClickRecipe()
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
-    sample_components = True
-    """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
     initial_learning_rate = 8e-4
-    schedule: type[PolyLRScheduler] = PolyLRScheduler
-    """nnU-Net's; the paper's is a step schedule."""
+    decay = 0.1
 
     def __init__(
         self,
@@ -57,33 +46,14 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
-        self.prepare_plans(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = self.initial_learning_rate
-        self.weight_decay = 0.1
-        self.enable_deep_supervision = False
-        planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
-        if planned is not None:
-            self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
         self.click_validations_left = CLICK_VALIDATIONS
         self.click_generator = torch.Generator(device=self.device)
         self.logger.local_logger = ClickLogger()
 
-    def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
-        """Check the plans, and change them in place where the network needs it, before nnU-Net reads and copies them.
-
-        Raises:
-            UserError: if they do not fit the trainer.
-        """
-        raise NotImplementedError
-
     @property
     def promptable(self) -> PromptableNetwork:
-        """The network itself, without DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return getattr(network, "_orig_mod", network)
+        return self.unwrapped_network
 
     @property
     def n_stages(self) -> int:
@@ -91,54 +61,26 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        loss.weight_ce = loss.weight_dice = 0.5
+        self.stage_loss = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
+        self.stage_loss.weight_ce = self.stage_loss.weight_dice = 0.5
         return loss
-
-    def configure_optimizers(self):
-        groups = parameter_groups(self.network, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
-        return optimizer, self.schedule(optimizer, self.initial_lr, self.num_epochs)
-
-    def get_tr_and_val_datasets(self):
-        datasets = super().get_tr_and_val_datasets()
-        for dataset, purpose in zip(datasets, ("training", "validation"), strict=True):
-            if len(dataset.identifiers) == 0:
-                raise UserError(
-                    f"Fold {self.fold} of {self.plans_manager.dataset_name} has no {purpose} case: check "
-                    f"splits_final.json in {self.preprocessed_dataset_folder_base}, or train fold 'all'."
-                )
-        training, validation = datasets
-        return (ComponentDataset(training) if self.sample_components else training), validation
-
-    def do_split(self):
-        try:
-            return super().do_split()
-        except ValueError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{self.plans_manager.dataset_name} cannot be split into folds ({reason}): "
-                f"with fewer than 5 cases train fold 'all', or write a splits_final.json."
-            ) from error
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
 
-    @property
-    def budget_fraction(self) -> float:
-        """Share of the training that has passed; with a time budget, of that."""
-        return self.current_epoch / self.num_epochs
-
-    def draw_session(self, batch_size: int) -> Session:
-        """Which samples of this step are clicked when."""
-        return self.click_recipe.draw(
-            batch_size,
+    def draw_session(self) -> Session:
+        """When this step is clicked."""
+        session = self.click_recipe.draw(
             n_auto_stages=self.n_stages - self.n_click_stages,
             n_click_stages=self.n_click_stages,
             progress=self.budget_fraction,
             generator=self.click_generator,
         )
+        if self.promptable.has_initial_masks:
+            session = session._replace(silent=range(max(session.first_click, session.silent.stop)))
+        return session
 
     def draw_classes(self) -> Tensor | None:
         """The classes this step refines; None for all."""
@@ -148,40 +90,32 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         order = torch.rand(n, generator=self.click_generator, device=self.device).argsort()
         return order[: self.max_classes_per_step].sort().values
 
-    def insist_on_declared_labels(self, target: Tensor) -> None:
-        """Raises:
-        UserError: if a label map on the CPU holds a value that ``dataset.json`` does not declare (in the loss it
-            would be an index out of range).
-        """
-        highest = max(self.label_manager.all_labels + [self.label_manager.ignore_label or 0])
-        if not self.label_manager.has_regions and int(target.max()) > highest:
-            raise UserError(
-                f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
-                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with "
-                f"--verify_dataset_integrity, which names the cases, then correct dataset.json or the labels and "
-                f"preprocess again."
-            )
-
     def train_step(self, batch: dict) -> dict:
-        self.insist_on_declared_labels(_finest(batch["target"]))
+        self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
-        session = self.draw_session(len(data))
+        session = self.draw_session()
         clicks = self._clicks(targets, session.first_click)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
             loss = self.step_loss(outputs, targets, batch["target"])
+        if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the prompt path's gradients
+            loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
 
-    def step_loss(self, outputs: list[Tensor], targets: Targets, target: Tensor | list[Tensor]) -> Tensor:
-        """Loss of a training step.
+    def step_loss(
+        self, outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]], targets: Targets, target: Tensor | list[Tensor]
+    ) -> Tensor:
+        """Loss of a training step: the mean over the stages, plus that of the automatic outputs.
 
         Arguments:
-            outputs: the stages' logits, as the network returns them.
+            outputs: the stages' logits; with deep supervision ``(automatic, stages)``.
             target: nnU-Net's, a list with deep supervision.
         """
-        return sum(self.loss(logits, targets.loss) for logits in outputs) / len(outputs)
+        automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
+        loss = sum(self.stage_loss(logits, targets.loss) for logits in stages) / max(1, len(stages))
+        return loss if automatic is None else loss + self.loss(automatic, target)
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
@@ -200,9 +134,8 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         corrects the automatic mask."""
         data, targets, _ = self._on_device(batch, None)
         first = self.promptable.n_auto_stages if self.click_recipe.p_automatic else 0
-        corrects = torch.full((len(data),), first, device=self.device)
         with self._autocast():
-            logits = self.network(data, self._clicks(targets, corrects), self.n_stages)[-1]
+            logits = self.network(data, self._clicks(targets, first), self.n_stages)[-1]
         masks = logits[:, 1:] if self.promptable.background else logits
         found = foreground(masks, exclusive=not self.label_manager.has_regions)
         valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
@@ -224,7 +157,7 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
     def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
         """Image, targets of ``classes`` (None for all), and these classes."""
         targets = split_targets(
-            _finest(batch["target"]).to(self.device, non_blocking=True),
+            finest(batch["target"]).to(self.device, non_blocking=True),
             num_classes=self.promptable.num_classes,
             has_regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
@@ -232,7 +165,7 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         )
         return batch["data"].to(self.device, non_blocking=True), targets, classes
 
-    def _clicks(self, targets: Targets, first_click: Tensor) -> SimulatedClicks:
+    def _clicks(self, targets: Targets, first_click: int) -> SimulatedClicks:
         return SimulatedClicks(
             targets.masks,
             first_click=first_click,
@@ -242,53 +175,3 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
             reach=self.promptable.click_reach if self.click_recipe.corrected else None,
             generator=self.click_generator,
         )
-
-    def _autocast(self):
-        return autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context()
-
-    def _update(self, loss: Tensor) -> None:
-        """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
-        scaler = self.grad_scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        if scaler is not None:
-            scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if scaler is None:
-            self.optimizer.step()
-        else:
-            scaler.step(self.optimizer)
-            scaler.update()
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write beside and rename, so that a full disk leaves the previous checkpoint readable.
-
-        Raises:
-            UserError: if the file cannot be written.
-        """
-        if self.local_rank != 0 or self.disable_checkpointing:
-            return super().save_checkpoint(filename)
-        try:
-            with new_file(Path(filename)) as partial:
-                super().save_checkpoint(str(partial))
-        except (OSError, RuntimeError) as error:
-            kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
-            raise UserError(
-                f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "
-                f"space and continue with --c."
-            ) from error
-
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        except (RuntimeError, ValueError) as error:
-            name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
-            reason = str(error).splitlines()[-1].strip()
-            raise UserError(
-                f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
-                f"Was the data set planned again after that training? Train again, or restore the plans it used."
-            ) from error
-
-
-def _finest(target: Tensor | list[Tensor]) -> Tensor:
-    """The target at full resolution, with deep supervision or without."""
-    return target[0] if isinstance(target, list) else target

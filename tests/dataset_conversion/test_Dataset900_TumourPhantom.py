@@ -3,8 +3,9 @@
 import json
 
 import pytest
+import SimpleITK as sitk
 
-from dataset_conversion.Dataset900_TumourPhantom import DATASET_NAME, main
+from dataset_conversion.Dataset900_TumourPhantom import DATASET_NAME, SMALL_LESIONS_NAME, main
 
 
 def test_writes_what_was_asked_for(tmp_path, capsys):
@@ -15,6 +16,12 @@ def test_writes_what_was_asked_for(tmp_path, capsys):
     assert list(declared["channel_names"].values()) == ["CT", "PET"] and "tumour core" in declared["labels"]
     assert len(list((tmp_path / DATASET_NAME / "labelsTs").iterdir())) == 1
     assert str(tmp_path / DATASET_NAME) in capsys.readouterr().out
+
+
+def test_small_lesions_are_a_data_set_of_their_own(tmp_path):
+    assert main(["-o", str(tmp_path), "--cases", "1", "--test-cases", "0", "--small-lesions"]) == 0
+    volume = sitk.ReadImage(str(tmp_path / SMALL_LESIONS_NAME / "labelsTr" / "phantom_000.nii.gz"))
+    assert volume.GetSpacing() == (1.0, 1.0, 1.0)
 
 
 def test_default_folder_is_nnunet_raw(tmp_path, monkeypatch):

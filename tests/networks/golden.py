@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
 from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.networks.msam import build
 
 CLICKS = (((40, 70, 99), 1), ((12, 64, 30), 0), ((90, 80, 20), 1))
 
@@ -32,12 +32,20 @@ INVERSE_RENAMES = (
 )
 
 
-def golden_folder() -> Path:
-    """``golden`` of the shared folder beside the checkout or in ``MSAM_NN_SHARED``; skips the test without one."""
+def find_golden() -> Path | None:
+    """``golden`` of the shared folder beside the checkout or in ``MSAM_NN_SHARED``; None without one."""
     shared = os.environ.get("MSAM_NN_SHARED") or Path(__file__).resolve().parents[3] / "shared"
     folder = Path(shared) / "golden"
-    if not (folder / "msam_reference.npz").is_file():
-        pytest.skip(f"no golden values in {folder}; set MSAM_NN_SHARED")
+    return folder if (folder / "msam_reference.npz").is_file() else None
+
+
+def golden_folder() -> Path:
+    """:func:`find_golden`; skips the test without one."""
+    import pytest
+
+    folder = find_golden()
+    if folder is None:
+        pytest.skip("no golden values: set MSAM_NN_SHARED to the folder that holds golden/")
     return folder
 
 
@@ -120,7 +128,7 @@ def tiny_config(**changes: Any) -> MSAMConfig:
 def tiny_model(*, seed: int = 0, **changes: Any) -> MSAM:
     """A small network whose every parameter matters, but class embeddings and LoRA keep their initial values."""
     torch.manual_seed(seed)
-    model = MSAM(tiny_config(**changes))
+    model = build(tiny_config(**changes))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("class_embedding") and ".lora_" not in name:

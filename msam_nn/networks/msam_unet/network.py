@@ -153,11 +153,11 @@ class MSAMUNet(PromptableNetwork):
         for axis, extent in enumerate(self.patch_size):
             voxel = torch.arange(extent, device=clicks.points.device)
             bumps.append(torch.exp(-0.5 * ((voxel - clicks.points[..., axis, None]) / CLICK_SIGMA) ** 2))
-        maps = []
-        for kind in (POSITIVE, NEGATIVE):
-            chosen = (clicks.labels == kind).to(bumps[0].dtype)
-            maps.append(torch.einsum("bkp,bkpd,bkph,bkpw->bkpdhw", chosen, *bumps).amax(2))
-        return torch.stack(maps, dim=2)
+        kinds = torch.stack([clicks.labels == kind for kind in (POSITIVE, NEGATIVE)], dim=2).to(bumps[0].dtype)
+        maps = torch.zeros(1, device=clicks.points.device)
+        for chosen, *bump in zip(kinds.unbind(3), *(axis.unbind(2) for axis in bumps), strict=True):
+            maps = torch.maximum(maps, torch.einsum("bks,bkd,bkh,bkw->bksdhw", chosen, *bump))
+        return maps
 
     @torch.compiler.disable(recursive=False)
     def forward(self, image: Tensor, prompt_source=None, n_stages=None, classes=None, silent=range(0)) -> Any:

@@ -26,6 +26,24 @@ INPUTS = 3
 """The previous mask, inside clicks, outside clicks."""
 
 
+class Mix(nn.Module):
+    """A level of the way up: what comes from below and the prompts, convolved, plus the U-Net's reduced features,
+    convolved. The features' share is the same in every stage, so it is taken once an image."""
+
+    def __init__(self, *, channels: int, width: int, prompt_width: int) -> None:
+        super().__init__()
+        self.image_half = nn.Sequential(nn.Conv3d(channels, width, 1), nn.Conv3d(width, width, 3, 1, 1, bias=False))
+        self.prompts = nn.Conv3d(prompt_width, width, 1, bias=False)
+        self.convolution = nn.Conv3d(width, width, 3, 1, 1, bias=False)
+        self.norm = nn.InstanceNorm3d(width, affine=True)
+
+    def forward(self, below: Tensor, image: Tensor, prompts: Tensor) -> Tensor:
+        """``(N, width, ...)`` from tensors of ``N`` passes and from :attr:`image_half` of ``B`` images."""
+        y = self.convolution(below + self.prompts(prompts))
+        y = (y.unflatten(0, (len(image), -1)) + image[:, None]).flatten(0, 1)
+        return F.leaky_relu(self.norm(y), inplace=True)
+
+
 class PromptPath(nn.Module):
     """One refinement of ``N = batch x classes`` masks.
 
@@ -42,7 +60,6 @@ class PromptPath(nn.Module):
         grid = tuple(p // t for p, t in zip(patch_size, token, strict=True))
         widths = [WIDTHS[min(level, len(WIDTHS) - 1)] for level in range(len(channels) - 1)]
         self.neck = nn.Conv3d(channels[-1], DIM, 1)
-        self.reduce = nn.ModuleList(nn.Conv3d(c, w, 1) for c, w in zip(channels[:-1], widths, strict=True))
         down = [INPUTS, *widths[1:], DIM]
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv3d(i, o, 3, stride, 1), nn.LeakyReLU())
@@ -64,12 +81,10 @@ class PromptPath(nn.Module):
             for i, o, stride in zip(up[:-1], up[1:], reversed(strides[1:]), strict=True)
         )
         self.mix = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv3d(2 * w + p, w, 3, 1, 1, bias=False), nn.InstanceNorm3d(w, affine=True), nn.LeakyReLU()
-            )
-            for w, p in zip(reversed(widths), reversed(down[:-1]), strict=True)
+            Mix(channels=c, width=w, prompt_width=p)
+            for c, w, p in zip(reversed(channels[:-1]), reversed(widths), reversed(down[:-1]), strict=True)
         )
-        self.last = nn.Conv3d(widths[0], widths[0], 3, 1, 1)
+        self.last = nn.Conv3d(widths[0], widths[0], 1, bias=False)
         self.hypernetwork = DeepMLP(DIM, DIM, widths[0])
         self.out = nn.Conv3d(widths[0], 1, 1)
         nn.init.zeros_(self.out.weight)
@@ -77,10 +92,10 @@ class PromptPath(nn.Module):
 
     def image_half(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What a prompt path takes from the U-Net's features (finest first), once an image: the adapter's two tensors
-        and the reduced features, finest first."""
-        *finer, bottleneck = features
+        and the features' shares of the levels, coarsest first."""
+        bottleneck, *finer = reversed(features)
         half = self.adapter.image_half(self.neck(bottleneck).movedim(1, -1))
-        return (*half, *(reduce(level) for reduce, level in zip(self.reduce, finer, strict=True)))
+        return (*half, *(mix.image_half(level) for mix, level in zip(self.mix, finer, strict=True)))
 
     def forward(
         self,
@@ -102,12 +117,12 @@ class PromptPath(nn.Module):
         Returns:
             ``(N, 1, D, H, W)``.
         """
-        repeats = len(masks) // len(image[0])
-        embedding, enhanced, *finer = (x.repeat_interleave(repeats, 0) for x in image)
+        embedding, enhanced, *levels = image
+        half = ImageHalf(*(x.repeat_interleave(len(masks) // len(x), 0) for x in (embedding, enhanced)))
         prompts = [torch.cat([torch.tanh(masks / MASK_SCALE), clicks], dim=1)]
         for layer in self.down:
             prompts.append(layer(prompts[-1]))
-        fused = self.adapter(ImageHalf(embedding, enhanced), prompts.pop().movedim(1, -1))
+        fused = self.adapter(half, prompts.pop().movedim(1, -1))
         tokens = torch.cat(
             [
                 (self.mask_token + self.class_embedding[classes])[:, None],
@@ -118,7 +133,8 @@ class PromptPath(nn.Module):
         position = self.prompt_encoder.dense_position().to(fused.dtype).flatten(0, 2)
         tokens, keys = self.transformer(tokens, fused.flatten(1, 3), position)
         y = keys.transpose(1, 2).unflatten(2, fused.shape[1:4])
-        for up, mix, level, prompt in zip(self.up, self.mix, reversed(finer), reversed(prompts), strict=True):
-            y = mix(torch.cat([up(y), level, prompt], dim=1))
-        gate = 1 + self.hypernetwork(tokens[:, 0])[:, :, None, None, None]
-        return self.out(F.leaky_relu(self.last(y)) * gate)
+        for up, mix, level, prompt in zip(self.up, self.mix, levels, reversed(prompts), strict=True):
+            y = mix(up(y), level, prompt)
+        y = F.leaky_relu(self.last(y), inplace=True)
+        head = (1 + self.hypernetwork(tokens[:, 0])) * self.out.weight.flatten()
+        return torch.einsum("nc,ncdhw->ndhw", head, y)[:, None] + self.out.bias

@@ -3,9 +3,15 @@
 import contextlib
 import copy
 import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
@@ -141,6 +147,64 @@ def test_regions_and_ignore_label(make, plans):
     target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).short()
     scales = [target, target[..., ::2, ::2]][: len(trainer.loss.weight_factors)]
     assert float(trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": scales})["loss"]) > 0
+
+
+def test_cascade_and_several_channels_reach_the_unet(make, plans):
+    configurations = plans[0]["configurations"]
+    configurations["3d_fullres"]["previous_stage"] = "3d_lowres"
+    configurations["3d_lowres"] = {"inherits_from": "3d_fullres", "next_stage": "3d_fullres", "previous_stage": None}
+    dataset_json = {**plans[1], "channel_names": {"0": "CT", "1": "PET"}}
+    trainer = make(dataset_json=dataset_json)
+    assert trainer.is_cascaded and trainer.num_input_channels == 4, "two images, two one-hot classes"
+    trainer.on_train_epoch_start()
+    assert float(trainer.train_step(batch(trainer))["loss"]) != 0
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["together", "frozen"])
+def test_ddp_leads_both_ranks_to_the_same_weights(plans, tmp_path, is_frozen):
+    (tmp_path / "inputs.json").write_text(json.dumps([*plans, is_frozen]))
+    worker = Path(__file__).with_name("ddp_worker.py")
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ranks = [subprocess.Popen([sys.executable, worker, str(rank), tmp_path], env=one_thread) for rank in (0, 1)]
+    assert [rank.wait(timeout=480) for rank in ranks] == [0, 0]
+    first, second = (torch.load(tmp_path / f"weights_{rank}.pth") for rank in (0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("regions", [False, True], ids=["classes", "regions"])
+def test_folds_frozen_from_their_own_checkpoints_predict_what_nnunets_ensemble_predicts(make, plans, tmp_path, regions):
+    plans, dataset_json = plans[0], copy.deepcopy(plans[1])
+    if regions:
+        dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
+        dataset_json["regions_class_order"] = [1, 2]
+    for fold in (0, 1):
+        unet = make(nnUNetTrainer, dataset_json)
+        with torch.no_grad():
+            for parameter in unet.network.parameters():
+                parameter += 0.02 * fold
+        clicked = make(dataset_json=dataset_json)
+        content, _ = convert(save(unet, tmp_path, fold), copy.deepcopy(plans), "3d_fullres", dataset_json)
+        torch.save(content, tmp_path / "init.pth")
+        with contextlib.redirect_stdout(io.StringIO()):
+            load_pretrained_weights(clicked.network, str(tmp_path / "init.pth"))
+        save(clicked, tmp_path, fold)
+    image, logits = torch.randn(1, 20, 40, 36), []
+    for name in ("nnUNetTrainer", "MSAMUNetTrainer"):
+        predictor = nnUNetPredictor(device=CPU, allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(tmp_path / name), (0, 1))
+        logits.append(predictor.predict_logits_from_preprocessed_data(image))
+    assert torch.equal(*logits) and logits[0].shape[0] == (2 if regions else 3)
+
+
+def save(trainer, root, fold):
+    """The trainer's model folder as ``nnUNetv2_train`` leaves it; returns the checkpoint."""
+    folder = root / type(trainer).__name__
+    (folder / f"fold_{fold}").mkdir(parents=True, exist_ok=True)
+    (folder / "plans.json").write_text(json.dumps(trainer.plans_manager.plans))
+    (folder / "dataset.json").write_text(json.dumps(trainer.dataset_json))
+    trainer.inference_allowed_mirroring_axes = (0, 1, 2)
+    trainer.save_checkpoint(str(folder / f"fold_{fold}" / "checkpoint_final.pth"))
+    return folder / f"fold_{fold}" / "checkpoint_final.pth"
 
 
 def click(network, voxel, label=1):

@@ -7,11 +7,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
-from ablations import CarefulUser, mean_dice, window_around_foreground
+from trials import CarefulUser, mean_dice, window_around_foreground
 
 
-class TwoClasses:
-    n_auto_stages, num_classes, background, click_reach = 1, 2, True, (0.5, 0.5, 0.5)
+class TwoClasses(torch.nn.Linear):
+    num_classes, background, click_reach = 2, True, (0.5, 0.5, 0.5)
 
     @staticmethod
     def add_background(masks):
@@ -33,12 +33,21 @@ def test_a_user_sees_the_corrections_only_where_asked(corrected, dices):
     """Each class is one voxel that the network never finds."""
     truth = np.zeros((3, 3, 3), int)
     truth[0, 0, 0], truth[2, 2, 2] = 1, 2
-    user, masks = CarefulUser(TwoClasses, truth, corrected), torch.full((1, 2, 3, 3, 3), -3.0)
+    user, masks = CarefulUser(TwoClasses(1, 1), truth, corrected, n_auto_stages=1), torch.full((1, 2, 3, 3, 3), -3.0)
     assert user(0, None) is None
     points, labels = user(1, masks)
     assert points[0, :, 0].tolist() == [[0, 0, 0], [2, 2, 2]] and labels.flatten().tolist() == [1, 1]
     user.see(masks)
     assert user.scores == dices
+
+
+def test_without_automatic_stages_the_first_click_falls_on_an_empty_mask():
+    truth = np.zeros((3, 3, 3), int)
+    truth[1, 1, 1] = 2
+    user = CarefulUser(TwoClasses(1, 1), truth, corrected=False, n_auto_stages=0)
+    points, labels = user(0, None)
+    assert labels.flatten().tolist() == [-1, 1] and points[0, 1, 0].tolist() == [1, 1, 1]
+    assert user.scores == [0.0]
 
 
 def test_mean_dice_is_over_classes():
