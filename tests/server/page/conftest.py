@@ -41,7 +41,7 @@ def faults():
 def page(chromium, faults):
     """An empty tab; whatever goes wrong in it fails the test, and so does a request to anywhere else."""
     tab = chromium.new_page(viewport={"width": 860, "height": 540}, accept_downloads=True)
-    tab.set_default_timeout(60_000)
+    tab.set_default_timeout(120_000)
     tab.on("pageerror", lambda error: faults.append(str(error)))
     tab.on("console", lambda message: message.type == "error" and faults.append(message.text))
     tab.on("dialog", lambda dialog: faults.append(dialog.message))

@@ -40,9 +40,9 @@ class User:
         page.wait_for_selector("body[data-ready]")
 
     def open(self, *files, layout="Axial"):
+        self.look(layout)  # the 3D view is slow without a GPU
         self.page.set_input_files("#files", [str(file) for file in files])
         self.page.wait_for_selector("#automatic:not([disabled])")
-        self.look(layout)
         self.page.wait_for_selector("#progress[hidden]", state="attached")
 
     def look(self, layout):

@@ -144,7 +144,7 @@ function show() {
   at("redo").disabled = !session.can.redo;
   at("reset").disabled = !isOpen || busy > 0 || !session.steps.some(({ prompt }) => prompt.kind !== "automatic");
   for (const id of ["save-mask", "save-prompts"]) at(id).disabled = !isOpen || busy > 0;
-  for (const id of ["layout", "window-low", "window-high", "window-auto"]) at(id).disabled = !isOpen;
+  for (const id of ["window-low", "window-high", "window-auto"]) at(id).disabled = !isOpen;
   steps.show(session.steps.map(describe));
   if (isOpen) info.classes.forEach(({ index, members }) => (at(`size-${index}`).textContent = volumeOf(members)));
 }
