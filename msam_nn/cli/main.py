@@ -20,6 +20,7 @@ COMMANDS = (
     "prompts",
     "clicks",
     "compare",
+    "arena",
     "transfer",
     "convert-weights",
     "inspect",
