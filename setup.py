@@ -26,10 +26,13 @@ DEPENDENCIES = [
 ]
 
 BASELINES = ["monai>=1.4", "einops"]
+ARENA = ["submitit>=1.5", "rich>=13", "pyyaml>=6"]
 EXTRAS = {
+    "arena": ARENA,
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
-    "test": ["pytest>=8", "ruff>=0.9", *BASELINES],
+    "ray": ["ray>=2.40", *ARENA],
+    "test": ["pytest>=8", "ruff>=0.9", *ARENA, *BASELINES],
 }
 
 

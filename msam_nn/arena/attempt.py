@@ -68,7 +68,7 @@ def attempt(job: Job, folder: Path, environment: dict[str, str]) -> int:
 
 def _program(name: str) -> str:
     """The console script of this environment, though that may not be on the PATH."""
-    beside = Path(sys.executable).with_name(name)
+    beside = Path(sys.executable).parent / name
     return str(beside) if beside.is_file() else shutil.which(name) or name
 
 

@@ -147,7 +147,7 @@ class Slurm:
             self.executor.update_parameters(**self.options)
         except (RuntimeError, ValueError) as error:
             raise UserError(f"SLURM cannot be used: {' '.join(str(error).split())}") from error
-        self.submitted: dict[str, tuple[str, Path | None]] = {}
+        self.submitted: dict[str, tuple[str, Path]] = {}
 
     def has_room(self) -> bool:
         return True
@@ -159,22 +159,26 @@ class Slurm:
         self.executor.update_parameters(job_name=job.name, **(waits if ids else {"dependency": None}))
         handle = self.executor.submit(strict_attempt, job, folder, self.environment)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "slurm.json").write_text(json.dumps({"id": handle.job_id}), encoding="utf-8")
+        note = {"id": handle.job_id, "result": str(handle.paths.result_pickle)}
+        (folder / "slurm.json").write_text(json.dumps(note), encoding="utf-8")
         self.submitted[job.name] = (handle.job_id, handle.paths.result_pickle)
 
     def adopt(self, job: Job, folder: Path) -> bool:
         file = folder / "slurm.json"
-        number = json.loads(file.read_text(encoding="utf-8"))["id"] if file.is_file() else None
-        if number is None or number not in _slurm_active():
+        if not file.is_file():
             return False
-        self.submitted[job.name] = (number, None)
+        note = json.loads(file.read_text(encoding="utf-8"))
+        number, result = note["id"], Path(note["result"])
+        if result.is_file() or number not in _slurm_active():
+            return False
+        self.submitted[job.name] = (number, result)
         return True
 
     def ended(self) -> set[str]:
         active = _slurm_active() if self.submitted else set()
         names = {
             name for name, (number, result) in self.submitted.items()
-            if number not in active or (result is not None and result.is_file())
+            if number not in active or result.is_file()
         }  # fmt: skip
         for name in names:
             del self.submitted[name]
@@ -195,7 +199,7 @@ class Ray:
         except ModuleNotFoundError as error:
             raise UserError('--on ray needs Ray: pip install "msam_nn[ray]".') from error
         self.ray, self.environment = ray, environment
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         gpus = {"num_gpus": 1 / grid.jobs_per_gpu} if grid.device == "cuda" else {}
         if grid.device == "cuda" and not ray.cluster_resources().get("GPU"):
             raise UserError(f"Ray sees no GPU: write device: cpu in {grid.file}.")

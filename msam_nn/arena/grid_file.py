@@ -43,9 +43,10 @@ class Fields:
 
     def __init__(self, content: object, where: str, problems: list[str]) -> None:
         self.where, self.problems = where, problems
-        if not isinstance(content, dict):
+        self.is_mapping = isinstance(content, dict)
+        if not self.is_mapping:
             problems.append(f"{where} has to be a mapping (key: value), not {content!r}.")
-        self.content = dict(content) if isinstance(content, dict) else {}
+        self.content = dict(content) if self.is_mapping else {}
         self.asked: list[str] = []
 
     def take(self, key: str, kind: type | tuple[type, ...], default=None, what: str = "", required: bool = False):
@@ -53,7 +54,7 @@ class Fields:
         self.asked.append(key)
         value = self.content.get(key)
         if value is None:
-            if required:
+            if required and self.is_mapping:
                 self.problems.append(f"{self.where} lacks {key}, {what}.")
             return default
         kinds = kind if isinstance(kind, tuple) else (kind,)

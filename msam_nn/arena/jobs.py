@@ -10,11 +10,9 @@ from itertools import product
 from pathlib import Path
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
-from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 
 from msam_nn.arena.grid import Grid, Method, results_root
-from msam_nn.nnunet_folders import write_splits
-from msam_nn.trainers.progress import SEED_VARIABLE
+from msam_nn.trainers.seeding import SEED_VARIABLE
 
 STAGES = ("fingerprint", "plan", "train", "clicks", "transfer", "report")
 
@@ -85,6 +83,8 @@ class TrainJob(Job):
 
     def prepare(self) -> None:
         """The folder of a seed's results, and the splits, which trainings that start together would write at once."""
+        from msam_nn.nnunet_folders import write_splits  # an attempt at another job starts quicker without
+
         Path(self.environment.get("nnUNet_results", nnUNet_results)).mkdir(parents=True, exist_ok=True)
         write_splits(self.dataset)
 
@@ -93,6 +93,11 @@ class TrainJob(Job):
             return (*self.command, "--val")
         started = any((self.fold_folder / f"checkpoint_{which}.pth").is_file() for which in ("latest", "best"))
         return (*self.command, "--c") if started else self.command
+
+
+def _number(dataset: str) -> str:
+    """The ID in ``DatasetNNN_Name``."""
+    return str(int(dataset[7:10]))
 
 
 def _inherited(configurations: dict, name: str, key: str) -> str:
@@ -156,7 +161,7 @@ def _seeded(seed: int | None) -> str:
 
 
 def _fingerprint(dataset: str, cores: int) -> Job:
-    number = str(convert_dataset_name_to_id(dataset))
+    number = _number(dataset)
     command = ("nnUNetv2_extract_fingerprint", "-d", number, "--verify_dataset_integrity", "-np", str(cores))
     file = Path(nnUNet_preprocessed, dataset, "dataset_fingerprint.json")
     return Job(f"fingerprint.{dataset}", "fingerprint", command, files=(file,))
@@ -164,7 +169,7 @@ def _fingerprint(dataset: str, cores: int) -> Job:
 
 def _plan(grid: Grid, method: Method, dataset: str, cores: int, fingerprint: str) -> PlanJob:
     plans = grid.plans[method.plans]
-    number = str(convert_dataset_name_to_id(dataset))
+    number = _number(dataset)
     command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-pl", plans.planner, "-c", grid.configuration]
     command += ["-npfp", str(cores), "-np", str(cores), *plans.options]
     command += ["-overwrite_plans_name", method.plans] if plans.overwrites_name else []

@@ -66,9 +66,9 @@ def collect(grid: Grid) -> Results:
 
 
 def _is_complete(grid: Grid, method: Method, dataset: str, seed: int | None) -> bool:
+    """Whether every fold is validated."""
     folders = [fold_folder(grid, method, dataset, seed, fold) for fold in grid.folds]
-    needed = ("checkpoint_final.pth", "validation/summary.json")
-    return all((folder / name).is_file() for folder in folders for name in needed)
+    return all((folder / "validation" / "summary.json").is_file() for folder in folders)
 
 
 def _open(grid: Grid, dataset: str, seed: int | None, methods: Sequence[Method]) -> Contest:

@@ -26,7 +26,7 @@ def over_seeds(scores: pd.DataFrame, *further: str) -> pd.DataFrame:
         further: columns beyond ``method, case, label`` that tell rows apart.
     """
     keys = [*further, "method", "case", "label"]
-    numbers = [column for column in scores.columns if scores[column].dtype.kind == "f"]
+    numbers = [column for column in scores.select_dtypes("number") if column not in (*keys, "seed", "fold", "run")]
     return scores.groupby(keys, sort=False)[numbers].mean().reset_index()
 
 
@@ -131,7 +131,7 @@ def table_2(results: Results) -> pd.DataFrame:
 
 
 def transfer_matrix(table: pd.DataFrame) -> pd.DataFrame:
-    """Dice of every source's model (rows) on every target (columns), the rate in brackets; in-domain on the diagonal."""
+    """Dice of each source's model (row) on each target (column), the rate in brackets; in-domain on the diagonal."""
     dice = table[table["metric"] == "dice"]
     matrix: dict[tuple[str, str], dict[str, str]] = {}
     for row in dice.to_dict("records"):

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import random
 from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 import psutil
-import torch
 
 from msam_nn.errors import UserError
+from msam_nn.trainers.seeding import seed_training
 from msam_nn.trainers.sole_training import sole_training
 
 RECENT_EPOCHS = 10
-SEED_VARIABLE = "MSAM_NN_SEED"
-"""Environment variable with the seed of trainings; unset, they are not seeded, as nnU-Net's never are."""
-
-
-def seed_training(rank: int = 0) -> int | None:
-    """Seed Python, NumPy and PyTorch from :data:`SEED_VARIABLE`, each DDP rank differently.
-
-    A training is then repeated to the bit only with one thread on a CPU and without worker processes
-    (``nnUNet_n_proc_DA=0``), whose own generators nnU-Net leaves unseeded.
-
-    Returns:
-        The seed, None without one.
-
-    Raises:
-        UserError: if the variable is no whole number from 0 on.
-    """
-    value = os.environ.get(SEED_VARIABLE, "")
-    if not value:
-        return None
-    if not value.isdecimal():
-        raise UserError(f"{SEED_VARIABLE} has to be a whole number from 0 on, not {value}.")
-    seed = int(value)
-    drawn = np.random.SeedSequence([seed, rank]).generate_state(1)[0].item()
-    for function in (random.seed, np.random.seed, torch.manual_seed):
-        function(drawn)
-    return seed
 
 
 def cpu_seconds() -> float:
@@ -59,7 +30,7 @@ def cpu_seconds() -> float:
 class ProgressMixin:
     """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch.
 
-    A training has its folder to itself, Ctrl-C ends it with one sentence, and :data:`SEED_VARIABLE` seeds it.
+    A training has its folder to itself, Ctrl-C ends it with one sentence, and MSAM_NN_SEED seeds it.
     """
 
     wall_began: float | None = None
