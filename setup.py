@@ -32,7 +32,7 @@ EXTRAS = {
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
     "ray": ["ray>=2.40", *ARENA],
-    "test": ["pytest>=8", "ruff>=0.9", *ARENA, *BASELINES],
+    "test": ["pytest>=8", "ruff>=0.9", "transformers>=4.50", *ARENA, *BASELINES],
 }
 
 

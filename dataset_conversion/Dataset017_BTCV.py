@@ -1,6 +1,7 @@
 """Abdominal organs in CT: Synapse's BTCV ("Beyond the Cranial Vault"), all 13 organs or the usual 8.
 
-The 8 organs come with the split of TransUNet (arXiv:2102.04306) as the only fold: 18 cases train, 12 are scored.
+The 8 organs come with the split of TransUNet (arXiv:2102.04306) as the only fold: 18 cases train, 12 are scored; the 13
+organs with --split transunet.
 """
 
 from __future__ import annotations
@@ -8,10 +9,9 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from dataset_conversion import command
-from dataset_conversion.description import Dataset, same_values
+from dataset_conversion.description import Dataset, one_fold, same_values
 
 ORGANS = {
     "spleen": 1,
@@ -31,12 +31,8 @@ ORGANS = {
 USUAL_ORGANS = ("aorta", "gallbladder", "spleen", "left kidney", "right kidney", "liver", "pancreas", "stomach")
 SCORED = {f"img{n:04d}" for n in (1, 2, 3, 4, 8, 22, 25, 29, 32, 35, 36, 38)}
 
-
-def usual_split(masks: Path) -> list[dict[str, list[str]]]:
-    """One fold: TransUNet's 12 test cases are scored, the others train."""
-    cases = sorted(file.name.split(".")[0] for file in masks.iterdir())
-    return [{"train": [c for c in cases if c not in SCORED], "val": [c for c in cases if c in SCORED]}]
-
+usual_split = partial(one_fold, scored=SCORED)
+"""One fold: TransUNet's 12 test cases are scored, the others train."""
 
 LABELS = {"background": 0} | ORGANS
 ALL = Dataset(
@@ -50,6 +46,7 @@ ALL = Dataset(
     labels=LABELS,
     values=same_values(LABELS),
     licence="the terms accepted at registration with Synapse, see https://doi.org/10.7303/syn3193805",
+    paper_splits={"transunet": usual_split},
     reference="Landman et al., MICCAI 2015 Multi-Atlas Labeling Beyond the Cranial Vault, doi:10.7303/syn3193805",
 )
 USUAL = replace(

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from dataset_conversion import command
-from dataset_conversion.description import Dataset, same_values
+from dataset_conversion.description import Dataset, one_fold, same_values
 
 
 def convert(source: Path, target: Path, num_workers: int) -> None:
@@ -28,6 +28,17 @@ def patient_splits(masks: Path) -> list[dict[str, list[str]]]:
     return create_ACDC_split(str(masks))
 
 
+NNFORMER_SCORED = (89, 90, 91, 93, 94, 96, 97, 98, 99, 100)
+NNFORMER_TESTED = (2, 3, 8, 9, 12, 14, 17, 24, 42, 48, 49, 53, 55, 64, 67, 79, 81, 88, 92, 95)
+"""Patients of the published training data; the other 70 train (code of nnFormer, arXiv 2109.03201)."""
+
+
+def nnformer_split(masks: Path) -> list[dict[str, list[str]]]:
+    """One fold: 70 patients train, 10 are scored, 20 are kept for the test."""
+    scored, tested = ([f"patient{n:03d}" for n in part] for part in (NNFORMER_SCORED, NNFORMER_TESTED))
+    return one_fold(masks, scored, left_out=tested)
+
+
 LABELS = {"background": 0, "RV": 1, "MLV": 2, "LVC": 3}
 DATASET = Dataset(
     name="Dataset027_ACDC",
@@ -43,6 +54,7 @@ DATASET = Dataset(
     "Diagnosis, 2018, doi:10.1109/TMI.2018.2837502; https://www.creatis.insa-lyon.fr/Challenge/acdc",
     converter=convert,
     splits=patient_splits,
+    paper_splits={"nnformer": nnformer_split},
 )
 TASKS = {"all": DATASET}
 main = partial(command.main, __doc__, TASKS)

@@ -29,6 +29,9 @@ def main(description: str, tasks: Mapping[str, Dataset], arguments: Sequence[str
     if len(tasks) > 1:
         written = ", ".join(f"{task} writes {dataset.name}" for task, dataset in tasks.items())
         parser.add_argument("--task", choices=tasks, default=default, help=f"{written} (default: {default})")
+    papers = sorted({paper for dataset in tasks.values() for paper in dataset.paper_splits})
+    if papers:
+        parser.add_argument("--split", choices=papers, help="write this paper's split as the only fold")
     args = parser.parse_args(arguments)
     return run(tasks[getattr(args, "task", default)], args)
 
@@ -59,7 +62,11 @@ def run(dataset: Dataset, args: argparse.Namespace, mask_source: Path | None = N
         if args.num_workers < 1:
             raise UserError(f"--num-workers takes at least 1, not {args.num_workers}.")
         report = convert(
-            replace(dataset, copy_geometry=dataset.copy_geometry or args.copy_geometry),
+            replace(
+                dataset,
+                copy_geometry=dataset.copy_geometry or args.copy_geometry,
+                splits=dataset.paper_splits.get(getattr(args, "split", None), dataset.splits),
+            ),
             args.input,
             target_folder(args.output, dataset.name),
             mask_source=mask_source,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+Splits = Callable[[Path], list[dict[str, list[str]]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Dataset:
         write_mask: nnU-Net's own function ``(source, target)`` for masks, which then maps ``values``.
         converter: nnU-Net's own converter, called as ``converter(source, target, num_workers)``.
         splits: called with the folder of the written masks, returns what goes into ``splits_final.json``.
+        paper_splits: the same by the name of a paper whose split it is, to choose from with ``--split``.
     """
 
     name: str
@@ -48,7 +51,8 @@ class Dataset:
     copy_geometry: bool = False
     write_mask: Callable[[str, str], None] | None = None
     converter: Callable[[Path, Path, int], None] | None = None
-    splits: Callable[[Path], list[dict[str, list[str]]]] | None = None
+    splits: Splits | None = None
+    paper_splits: Mapping[str, Splits] = field(default_factory=dict)
 
 
 def same_values(labels: Mapping[str, int]) -> dict[int, int]:
@@ -60,3 +64,16 @@ def tumour_only(dataset: Dataset, name: str, tumour: int) -> Dataset:
     """The same data with the published value ``tumour`` as their only label."""
     values = {value: int(value == tumour) for value in dataset.values}
     return replace(dataset, name=name, labels={"background": 0, "tumour": 1}, values=values)
+
+
+def one_fold(masks: Path, scored: Iterable[str], left_out: Iterable[str] = ()) -> list[dict[str, list[str]]]:
+    """A ``splits_final.json`` of one fold, by the beginnings of case names: ``scored`` cases are scored, those that are
+    ``left_out`` are in neither part, all others train.
+
+    Arguments:
+        masks: folder of the written masks.
+    """
+    scored, left_out = tuple(scored), tuple(left_out)
+    cases = sorted(file.name.split(".")[0] for file in masks.iterdir())
+    val = [case for case in cases if case.startswith(scored)]
+    return [{"train": [c for c in cases if not c.startswith((*scored, *left_out))], "val": val}]

@@ -28,6 +28,13 @@ def _classes(module: str, *names: str) -> dict[str, str]:
 PLANNERS = {
     **_classes("msam_nn.preprocessing.planners", "MSAMPlanner"),
     **_classes("msam_nn.preprocessing.pretrained_planner", "MSAMPretrainedPlanner"),
+    **_classes(
+        "msam_nn.preprocessing.masksam.planner",
+        "MaskSAMPlanner",
+        "MaskSAMPlannerTiny",
+        "MaskSAMPlannerL",
+        "MaskSAMPlannerH",
+    ),
 }
 
 PREPROCESSORS = _classes("msam_nn.preprocessing.pretrained_preprocessor", "SAMMed3DPreprocessor")
@@ -39,6 +46,7 @@ TRAINERS = {
     **_classes("msam_nn.trainers.msam.variants", "MSAMFullFinetuneTrainer"),
     **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
     **_classes("msam_nn.trainers.msam_unet.trainer", "MSAMUNetTrainer"),
+    **_classes("msam_nn.trainers.masksam.trainer", "MaskSAMTrainer"),
     **_classes(
         "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",

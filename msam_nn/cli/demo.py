@@ -24,10 +24,25 @@ if TYPE_CHECKING:
     from msam_nn.inference.prompted import PromptedPredictor
 
 N_TRAIN, N_TEST = 20, 5
-TRAINER, PLANS, CONFIGURATION, FOLD = "MSAMTrainer_1epoch", "MSAMPlans", "3d_fullres", 0
+CONFIGURATION, FOLD = "3d_fullres", 0
 CLICKS = (1, 3, 5)
 SHOWN_CLICKS = 3
 CT_WINDOW = (-160.0, 240.0)
+
+
+class Model(NamedTuple):
+    """Names of a system's classes, and whether its network takes clicks."""
+
+    trainer: str
+    planner: str
+    plans: str
+    takes_clicks: bool
+
+
+MODELS = {
+    "msam": Model("MSAMTrainer", "MSAMPlanner", "MSAMPlans", True),
+    "masksam": Model("MaskSAMTrainer", "MaskSAMPlanner", "MaskSAMPlans", False),
+}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -35,9 +50,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="train and score a small model on computer-generated tumours, in under ten minutes",
-        description="Generate tumour phantoms, run nnU-Net's own commands on them with M-SAM, and score the result, "
-        "automatic and after simulated clicks. All files stay in one new folder.",
+        description="Generate tumour phantoms, run nnU-Net's own commands on them with M-SAM or MaskSAM, and score the "
+        "result, automatic and, for M-SAM, after simulated clicks. All files stay in one new folder.",
     )
+    parser.add_argument("--model", choices=MODELS, default="msam", help="default: %(default)s")
     parser.add_argument("--workdir", type=Path, help="a new or empty folder (default: ./msam_demo_..., newly made)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if available")
 
@@ -47,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     began = monotonic()
     device = resolve_device(args.device)
     workdir = prepare_workdir(args.workdir)
-    layout = Layout(workdir)
+    layout = Layout(workdir, MODELS[args.model])
     print(f"Everything goes into {workdir}", flush=True)
     try:
         automatic, clicked = _train_and_score(layout, device)
@@ -57,15 +73,17 @@ def run(args: argparse.Namespace) -> int:
     minutes, seconds = divmod(round(monotonic() - began), 60)
     print(f"\n{format_results(automatic, clicked)}\n")
     print(f"predictions  {layout.predictions}\nscores       {layout.scores}\npicture      {layout.picture}")
-    print(f"took         {minutes} min {seconds} s\n\n{NEXT_STEPS}")
+    print(f"took         {minutes} min {seconds} s\n\n{next_steps(layout.system)}")
     return 0
 
 
-NEXT_STEPS = """Next, your own data (nnU-Net's format; 137 stands for its number):
+def next_steps(system: Model) -> str:
+    """What to do with one's own data."""
+    clicks = "\n  msam clicks -d 137 -f 0 -o clicks" if system.takes_clicks else ""
+    return f"""Next, your own data (nnU-Net's format; 137 stands for its number):
 
-  nnUNetv2_plan_and_preprocess -d 137 -pl MSAMPlanner -c 3d_fullres --verify_dataset_integrity
-  nnUNetv2_train 137 3d_fullres 0 -tr MSAMTrainer -p MSAMPlans
-  msam clicks -d 137 -f 0 -o clicks
+  nnUNetv2_plan_and_preprocess -d 137 -pl {system.planner} -c 3d_fullres --verify_dataset_integrity
+  nnUNetv2_train 137 3d_fullres 0 -tr {system.trainer} -p {system.plans}{clicks}
 
 Without a GPU add -gpu_memory_target 0.5 to the first and -device cpu to the others; msam check 137 looks at the data
 before anything is trained."""
@@ -74,15 +92,17 @@ before anything is trained."""
 class Layout:
     """Where the demo keeps what, inside ``workdir``."""
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, system: Model) -> None:
         from dataset_conversion.Dataset900_TumourPhantom import DATASET_NAME
 
+        self.system = system
+        self.trainer = f"{system.trainer}_1epoch"
         self.raw = workdir / "nnUNet_raw"
         self.preprocessed = workdir / "nnUNet_preprocessed"
         self.results = workdir / "nnUNet_results"
         self.dataset = self.raw / DATASET_NAME
         self.truth = self.dataset / "labelsTs"
-        self.model = self.results / DATASET_NAME / f"{TRAINER}__{PLANS}__{CONFIGURATION}"
+        self.model = self.results / DATASET_NAME / f"{self.trainer}__{system.plans}__{CONFIGURATION}"
         self.predictions = workdir / "predictions"
         self.picture = workdir / "overlay.png"
         self.scores = workdir / "scores.csv"
@@ -143,18 +163,18 @@ def steps(layout: Layout, device: str) -> list[Step]:
     """nnU-Net's commands in order: plan and preprocess, train, predict the held-out cases, evaluate."""
     images, truth, model = (shlex.quote(str(p)) for p in (layout.dataset / "imagesTs", layout.truth, layout.model))
     predictions = shlex.quote(str(layout.predictions))
-    names = f"-c {CONFIGURATION} -tr {TRAINER} -p {PLANS}"
+    names = f"-tr {layout.trainer} -p {layout.system.plans}"
     return [
         Step(
             "plan and preprocess",
-            "nnUNetv2_plan_and_preprocess -d 900 -pl MSAMPlanner -gpu_memory_target 0.5 "
+            f"nnUNetv2_plan_and_preprocess -d 900 -pl {layout.system.planner} -gpu_memory_target 0.5 "
             f"-c {CONFIGURATION} --verify_dataset_integrity -np 2 -npfp 2",
             30,
         ),
-        Step("train", f"nnUNetv2_train 900 {CONFIGURATION} {FOLD} -tr {TRAINER} -p {PLANS} -device {device}", 210),
+        Step("train", f"nnUNetv2_train 900 {CONFIGURATION} {FOLD} {names} -device {device}", 210),
         Step(
             "predict",
-            f"nnUNetv2_predict -d 900 -i {images} -o {predictions} {names} -f {FOLD} "
+            f"nnUNetv2_predict -d 900 -i {images} -o {predictions} -c {CONFIGURATION} {names} -f {FOLD} "
             f"--disable_tta -npp 1 -nps 1 -device {device}",
             40,
         ),
@@ -167,8 +187,8 @@ def steps(layout: Layout, device: str) -> list[Step]:
     ]
 
 
-def _train_and_score(layout: Layout, device: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The demo proper; returns automatic scores and scores after clicks, and draws the picture."""
+def _train_and_score(layout: Layout, device: str) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The demo proper; returns automatic scores and, where clicks are taken, those after clicks; draws the picture."""
     import torch
 
     from dataset_conversion.Dataset900_TumourPhantom import convert
@@ -180,16 +200,20 @@ def _train_and_score(layout: Layout, device: str) -> tuple[pd.DataFrame, pd.Data
         print(f"\n$ {step.command}", flush=True)
         _run_step(step, layout)
 
-    print("\nClicking where the largest error is", flush=True)
     labels = {_case(file): file for file in sorted(layout.truth.glob("*.nii.gz"))}
     images = {case: [layout.dataset / "imagesTs" / f"{case}_0000.nii.gz"] for case in labels}
-    corrected = Corrected()
+    automatic, corrected = automatic_scores(layout), Corrected()
+    if not layout.system.takes_clicks:
+        automatic.to_csv(layout.scores, index=False)
+        _draw(layout, images, labels, corrected)
+        return automatic, None
+    print("\nClicking where the largest error is", flush=True)
     clicked = evaluate_clicks(
         layout.model, (FOLD,), images, labels, (0, *CLICKS), torch.device(device), progress=True, keep=corrected
     )
     clicked.to_csv(layout.scores, index=False)
     _draw(layout, images, labels, corrected)
-    return automatic_scores(layout), clicked
+    return automatic, clicked
 
 
 class Corrected:
@@ -248,9 +272,7 @@ def automatic_scores(layout: Layout) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["case", "label", "dice", "true_voxels", "predicted_voxels"])
 
 
-def _draw(
-    layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path], corrected: Corrected
-) -> None:
+def _draw(layout: Layout, images: Mapping[str, list[Path]], labels: Mapping[str, Path], corrected: Corrected) -> None:
     """Outline truth, automatic prediction and what clicks made of it for the held-out cases."""
     import numpy as np
     import SimpleITK as sitk
@@ -264,8 +286,10 @@ def _draw(
             sitk.GetArrayFromImage(sitk.ReadImage(str(f))) for f in (label_file, layout.predictions / label_file.name)
         )
         voxels, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
-        shown = {"automatic": prediction, f"{SHOWN_CLICKS} clicks": corrected.segmentations[case]}
-        clicks = corrected.clicks[case]
+        shown = {"automatic": prediction}
+        if case in corrected.segmentations:
+            shown[f"{SHOWN_CLICKS} clicks"] = corrected.segmentations[case]
+        clicks = corrected.clicks.get(case, [])
         cases.append(
             OverlayCase(
                 case,
@@ -281,21 +305,22 @@ def _draw(
     save_overlay(layout.picture, cases)
 
 
-def format_results(automatic: pd.DataFrame, clicked: pd.DataFrame) -> str:
+def format_results(automatic: pd.DataFrame, clicked: pd.DataFrame | None) -> str:
     """Mean Dice over the cases and labels that occur in the truth, and what was found where there is nothing.
 
     Arguments:
         automatic: as :func:`automatic_scores` returns it.
-        clicked: columns ``case, label, clicks, dice``.
+        clicked: columns ``case, label, clicks, dice``; None for a network without clicks.
     """
     present = automatic[automatic.true_voxels > 0]
     absent = automatic[automatic.true_voxels == 0]
     lines = [f"held-out cases: {automatic.case.nunique()}", "", "prompts     mean Dice"]
     lines.append(f"{'automatic':<10}  {present.dice.mean():.3f}")
-    after = clicked.merge(present[["case", "label"]]).groupby("clicks").dice.mean()
-    for n in CLICKS:
-        text = f"{n} click" if n == 1 else f"{n} clicks"
-        lines.append(f"{text:<10}  {after[n]:.3f}")
+    if clicked is not None:
+        after = clicked.merge(present[["case", "label"]]).groupby("clicks").dice.mean()
+        for n in CLICKS:
+            text = f"{n} click" if n == 1 else f"{n} clicks"
+            lines.append(f"{text:<10}  {after[n]:.3f}")
     if len(absent):
         false_alarms = int((absent.predicted_voxels > 0).sum())
         lines += ["", f"not in the mean: {len(absent)} without tumour, {false_alarms} of them with a false finding"]

@@ -39,12 +39,14 @@ class MSAMPretrainedPlanner(MSAMPlanner):
         UserError: for other file formats, or another target spacing.
     """
 
+    default_plans_name = "MSAMPretrainedPlans"
+
     def __init__(
         self,
         dataset_name_or_id: str | int,
         gpu_memory_target_in_gb: float = 8,
         preprocessor_name: str = SAMMed3DPreprocessor.__name__,
-        plans_name: str = "MSAMPretrainedPlans",
+        plans_name: str | None = None,
         overwrite_target_spacing: list[float] | tuple[float, ...] | None = None,
         suppress_transpose: bool = False,
     ) -> None:
@@ -65,11 +67,6 @@ class MSAMPretrainedPlanner(MSAMPlanner):
                 f"convert them, or use MSAMPlanner."
             )
         self.lowres_creation_threshold = 0.0
-
-    @staticmethod
-    def static_estimate_VRAM_usage(*args, **kwargs) -> float:
-        """nnU-Net would build a U-Net here to size patch and batch, which are given."""
-        return 1.0
 
     def determine_reader_writer(self) -> type[NibabelIOWithReorient]:
         return NibabelIOWithReorient

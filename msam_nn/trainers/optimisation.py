@@ -1,4 +1,4 @@
-"""Optimizer groups and the paper's learning-rate schedule."""
+"""Optimizer groups and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -35,4 +35,19 @@ class StepLRScheduler(PolyLRScheduler):
         passed = sum(current_step >= fraction * self.max_steps for fraction in STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.initial_lr * 0.1**passed
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+class WarmupPolyLRScheduler(PolyLRScheduler):
+    """nnU-Net's polynomial schedule behind a linear warm-up over :attr:`warmup` of the training, from a tenth on."""
+
+    warmup = 0.02
+    """As a fraction of the training; trainings of a few epochs have none."""
+
+    def step(self, current_step: float | None = None) -> None:
+        super().step(current_step)
+        step = self.ctr - 1 if current_step is None or current_step == -1 else current_step
+        rate = min(1.0, max(0.1, (step + 1) / (self.warmup * self.max_steps)))
+        for group in self.optimizer.param_groups:
+            group["lr"] *= rate
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

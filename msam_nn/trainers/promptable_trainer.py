@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.distributed as dist
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.helpers import dummy_context
-from torch import Tensor, autocast, nn
+from torch import Tensor, nn
 
-from msam_nn.errors import UserError
-from msam_nn.folders import new_file
 from msam_nn.networks import PromptableNetwork
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
-from msam_nn.trainers.component_sampling import ComponentDataset
-from msam_nn.trainers.optimisation import parameter_groups
-from msam_nn.trainers.progress import ProgressMixin
+from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
 from msam_nn.trainers.targets import Targets, split_targets
 
 CLICK_VALIDATIONS = 10
 """Batches of an epoch's online validation that are also clicked: a session costs several predictions."""
 
 
-class PromptableTrainer(ProgressMixin, nnUNetTrainer):
+class PromptableTrainer(PlannedTrainer):
     """Trains a :class:`~msam_nn.networks.promptable.PromptableNetwork` to correct itself with simulated clicks.
 
     A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
@@ -43,11 +33,8 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
     click_recipe = ClickRecipe()
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
-    sample_components = True
-    """Whether patches placed on foreground are placed on a connected component, whatever its size, or on a voxel."""
     initial_learning_rate = 8e-4
-    schedule: type[PolyLRScheduler] = PolyLRScheduler
-    """nnU-Net's; the paper's is a step schedule."""
+    decay = 0.1
 
     def __init__(
         self,
@@ -57,33 +44,14 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
-        self.prepare_plans(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        self.initial_lr = self.initial_learning_rate
-        self.weight_decay = 0.1
-        self.enable_deep_supervision = False
-        planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
-        if planned is not None:
-            self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
         self.click_validations_left = CLICK_VALIDATIONS
         self.click_generator = torch.Generator(device=self.device)
         self.logger.local_logger = ClickLogger()
 
-    def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
-        """Check the plans, and change them in place where the network needs it, before nnU-Net reads and copies them.
-
-        Raises:
-            UserError: if they do not fit the trainer.
-        """
-        raise NotImplementedError
-
     @property
     def promptable(self) -> PromptableNetwork:
-        """The network itself, without DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return getattr(network, "_orig_mod", network)
+        return self.unwrapped_network
 
     @property
     def n_stages(self) -> int:
@@ -94,41 +62,10 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         loss.weight_ce = loss.weight_dice = 0.5
         return loss
 
-    def configure_optimizers(self):
-        groups = parameter_groups(self.network, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
-        return optimizer, self.schedule(optimizer, self.initial_lr, self.num_epochs)
-
-    def get_tr_and_val_datasets(self):
-        datasets = super().get_tr_and_val_datasets()
-        for dataset, purpose in zip(datasets, ("training", "validation"), strict=True):
-            if len(dataset.identifiers) == 0:
-                raise UserError(
-                    f"Fold {self.fold} of {self.plans_manager.dataset_name} has no {purpose} case: check "
-                    f"splits_final.json in {self.preprocessed_dataset_folder_base}, or train fold 'all'."
-                )
-        training, validation = datasets
-        return (ComponentDataset(training) if self.sample_components else training), validation
-
-    def do_split(self):
-        try:
-            return super().do_split()
-        except ValueError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise UserError(
-                f"{self.plans_manager.dataset_name} cannot be split into folds ({reason}): "
-                f"with fewer than 5 cases train fold 'all', or write a splits_final.json."
-            ) from error
-
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
-
-    @property
-    def budget_fraction(self) -> float:
-        """Share of the training that has passed; with a time budget, of that."""
-        return self.current_epoch / self.num_epochs
 
     def draw_session(self, batch_size: int) -> Session:
         """Which samples of this step are clicked when."""
@@ -148,22 +85,8 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
         order = torch.rand(n, generator=self.click_generator, device=self.device).argsort()
         return order[: self.max_classes_per_step].sort().values
 
-    def insist_on_declared_labels(self, target: Tensor) -> None:
-        """Raises:
-        UserError: if a label map on the CPU holds a value that ``dataset.json`` does not declare (in the loss it
-            would be an index out of range).
-        """
-        highest = max(self.label_manager.all_labels + [self.label_manager.ignore_label or 0])
-        if not self.label_manager.has_regions and int(target.max()) > highest:
-            raise UserError(
-                f"A label map of {self.plans_manager.dataset_name} holds the value {int(target.max())}, and "
-                f"dataset.json declares labels up to {highest}: run nnUNetv2_plan_and_preprocess with "
-                f"--verify_dataset_integrity, which names the cases, then correct dataset.json or the labels and "
-                f"preprocess again."
-            )
-
     def train_step(self, batch: dict) -> dict:
-        self.insist_on_declared_labels(_finest(batch["target"]))
+        self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
         session = self.draw_session(len(data))
         clicks = self._clicks(targets, session.first_click)
@@ -224,7 +147,7 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
     def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
         """Image, targets of ``classes`` (None for all), and these classes."""
         targets = split_targets(
-            _finest(batch["target"]).to(self.device, non_blocking=True),
+            finest(batch["target"]).to(self.device, non_blocking=True),
             num_classes=self.promptable.num_classes,
             has_regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
@@ -242,53 +165,3 @@ class PromptableTrainer(ProgressMixin, nnUNetTrainer):
             reach=self.promptable.click_reach if self.click_recipe.corrected else None,
             generator=self.click_generator,
         )
-
-    def _autocast(self):
-        return autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context()
-
-    def _update(self, loss: Tensor) -> None:
-        """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
-        scaler = self.grad_scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        if scaler is not None:
-            scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if scaler is None:
-            self.optimizer.step()
-        else:
-            scaler.step(self.optimizer)
-            scaler.update()
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write beside and rename, so that a full disk leaves the previous checkpoint readable.
-
-        Raises:
-            UserError: if the file cannot be written.
-        """
-        if self.local_rank != 0 or self.disable_checkpointing:
-            return super().save_checkpoint(filename)
-        try:
-            with new_file(Path(filename)) as partial:
-                super().save_checkpoint(str(partial))
-        except (OSError, RuntimeError) as error:
-            kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
-            raise UserError(
-                f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "
-                f"space and continue with --c."
-            ) from error
-
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        try:
-            super().load_checkpoint(filename_or_checkpoint)
-        except (RuntimeError, ValueError) as error:
-            name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
-            reason = str(error).splitlines()[-1].strip()
-            raise UserError(
-                f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
-                f"Was the data set planned again after that training? Train again, or restore the plans it used."
-            ) from error
-
-
-def _finest(target: Tensor | list[Tensor]) -> Tensor:
-    """The target at full resolution, with deep supervision or without."""
-    return target[0] if isinstance(target, list) else target

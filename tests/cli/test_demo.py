@@ -40,21 +40,33 @@ def evaluate_clicks(model_folder, folds, images, labels, n_clicks, device, progr
     return pd.DataFrame(rows, columns=["case", "label", "clicks", "dice"])
 
 
-def test_flow(tmp_path, monkeypatch, capsys):
-    layout, seen = demo.Layout(tmp_path), []
+@pytest.fixture
+def steps_run(monkeypatch):
+    """Stand-ins for the commands; returns the names of those that were called."""
+    seen = []
 
-    def run_step(step, _):
+    def stand_in(step, layout):
         seen.append(step.command.split()[0])
         if step.title == "predict":
             shutil.copytree(layout.truth, layout.predictions)
         if step.title == "evaluate":
             write_summary(layout)
 
-    monkeypatch.setattr(demo, "_run_step", run_step)
+    monkeypatch.setattr(demo, "_run_step", stand_in)
+    return seen
+
+
+def test_flow(tmp_path, monkeypatch, capsys, steps_run):
+    layout = demo.Layout(tmp_path, demo.MODELS["msam"])
     clicks = pytest.importorskip("msam_nn.evaluation.clicks.protocol")
     monkeypatch.setattr(clicks, "evaluate_clicks", evaluate_clicks)
     assert demo.run(arguments(tmp_path)) == 0
-    assert seen == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train", "nnUNetv2_predict", "nnUNetv2_evaluate_folder"]
+    assert steps_run == [
+        "nnUNetv2_plan_and_preprocess",
+        "nnUNetv2_train",
+        "nnUNetv2_predict",
+        "nnUNetv2_evaluate_folder",
+    ]
     assert layout.picture.read_bytes().startswith(b"\x89PNG")
     printed = capsys.readouterr().out
     assert "$ nnUNetv2_train 900 3d_fullres 0 -tr MSAMTrainer_1epoch -p MSAMPlans -device cpu" in printed
@@ -63,6 +75,18 @@ def test_flow(tmp_path, monkeypatch, capsys):
     assert "1 without tumour, 1 of them with a false finding" in printed
     assert str(layout.predictions) in printed and str(layout.picture) in printed
     assert "nnUNetv2_train 137 3d_fullres 0 -tr MSAMTrainer -p MSAMPlans" in printed
+
+
+def test_masksam_takes_no_clicks(tmp_path, capsys, steps_run):
+    assert demo.run(arguments(tmp_path, "--model", "masksam")) == 0
+    layout = demo.Layout(tmp_path, demo.MODELS["masksam"])
+    assert layout.picture.read_bytes().startswith(b"\x89PNG")
+    assert len(pd.read_csv(layout.scores)) == 5
+    printed = capsys.readouterr().out
+    assert "-pl MaskSAMPlanner -gpu_memory_target 0.5" in printed
+    assert "$ nnUNetv2_train 900 3d_fullres 0 -tr MaskSAMTrainer_1epoch -p MaskSAMPlans -device cpu" in printed
+    assert "automatic   1.000" in printed and "1 click" not in printed
+    assert "nnUNetv2_train 137 3d_fullres 0 -tr MaskSAMTrainer -p MaskSAMPlans" in printed
 
 
 def test_failed_command_ends_with_1_and_its_message(tmp_path, monkeypatch, capsys):
@@ -76,14 +100,14 @@ def test_failed_command_ends_with_1_and_its_message(tmp_path, monkeypatch, capsy
 
 def test_environment_points_into_the_working_folder_only(tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_raw", "/the/users/own")
-    environment = demo.Layout(tmp_path).environment()
+    environment = demo.Layout(tmp_path, demo.MODELS["msam"]).environment()
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         assert environment[name] == str(tmp_path / name)
     assert environment["nnUNet_n_proc_DA"] == "1" and environment["nnUNet_def_n_proc"] == "2"
 
 
 def test_commands_survive_a_folder_with_a_space(tmp_path, monkeypatch):
-    layout, calls = demo.Layout(tmp_path / "my demo"), []
+    layout, calls = demo.Layout(tmp_path / "my demo", demo.MODELS["msam"]), []
     monkeypatch.setattr(demo, "find_command", str)
     monkeypatch.setattr(demo, "run_logged", lambda command, **_: calls.append(command))
     for step in demo.steps(layout, "cpu"):

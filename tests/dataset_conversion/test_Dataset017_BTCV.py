@@ -27,3 +27,11 @@ def test_usual_eight_with_their_split(tree, check):
     (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert fold == {"train": [], "val": ["img0001", "img0002", "img0003", "img0004"]}
     assert len(SCORED) == 12
+
+
+def test_the_usual_split_of_thirteen_organs(tree, run):
+    btcv = tree(IMAGE, MASK, range(14), first=4)
+    btcv.write(("sound", "plain"))
+    code, folder, _ = run(main, btcv.root, "--split", "transunet", name="Dataset017_BTCV")
+    (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
+    assert code == 0 and fold == {"train": ["img0006"], "val": ["img0004"]}

@@ -2,7 +2,7 @@
 
 import json
 
-from dataset_conversion.Dataset027_ACDC import main
+from dataset_conversion.Dataset027_ACDC import NNFORMER_SCORED, NNFORMER_TESTED, main
 
 IMAGE = "database/training/patient{0:03d}/patient{0:03d}_frame01"
 VALUES = (0, 1, 2, 3)
@@ -32,3 +32,13 @@ def test_frames_of_a_patient_stay_together(tree, run):
     for fold in folds:
         patients = {part: {case.split("_")[0] for case in fold[part]} for part in ("train", "val")}
         assert not patients["train"] & patients["val"] and len(fold["train"]) + len(fold["val"]) == 16
+
+
+def test_the_split_of_a_paper(tree, run):
+    acdc = tree(IMAGE, IMAGE + "_gt", VALUES, first=87)
+    acdc.write(("sound", "also sound", "plain"))
+    code, folder, _ = run(main, acdc.root, "--split", "nnformer", name="Dataset027_ACDC")
+    (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
+    assert code == 0 and fold == {"train": ["patient087_frame01"], "val": ["patient089_frame01"]}  # 88 is for the test
+    assert len(NNFORMER_SCORED) == 10 and len(NNFORMER_TESTED) == 20
+    assert not set(NNFORMER_SCORED) & set(NNFORMER_TESTED)

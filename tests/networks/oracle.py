@@ -8,14 +8,14 @@ benchmarks; a test holds it against the explicit indices.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msam_nn.networks.layers.attention import Attention3D
+from msam_nn.networks.layers.attention import GridAttention
 
 Tables = tuple[Tensor, Tensor, Tensor]
 ScoreFunction = Callable[[Tensor, Tables, str], Tensor]
@@ -68,7 +68,7 @@ def broadcast_scores(q: Tensor, tables: Tables, form: str) -> Tensor:
     return scores.reshape(n, heads, length, length)
 
 
-def padded_attention(module: Attention3D, x: Tensor, scores: ScoreFunction = explicit_scores) -> Tensor:
+def padded_attention(module: GridAttention, x: Tensor, scores: ScoreFunction = explicit_scores) -> Tensor:
     """``module(x)`` for ``(B, D, H, W, C)``: zero-pad to whole windows, attend in each over all positions, cut back."""
     b, *grid, c = x.shape
     window = module.window
@@ -91,14 +91,19 @@ def padded_attention(module: Attention3D, x: Tensor, scores: ScoreFunction = exp
 
 
 @contextmanager
-def padded_windows(scores: ScoreFunction = broadcast_scores) -> Iterator[None]:
-    """While open, every :class:`Attention3D` computes the padded form."""
-    fast = Attention3D.forward
-    Attention3D.forward = lambda module, x: padded_attention(module, x, scores)
+def attending_by(attention: Callable[[GridAttention, Tensor], Tensor]) -> Iterator[None]:
+    """While open, every :class:`GridAttention` computes ``attention(module, x)``."""
+    fast = GridAttention.forward
+    GridAttention.forward = attention
     try:
         yield
     finally:
-        Attention3D.forward = fast
+        GridAttention.forward = fast
+
+
+def padded_windows(scores: ScoreFunction = broadcast_scores) -> AbstractContextManager[None]:
+    """While open, every :class:`GridAttention` computes the padded form."""
+    return attending_by(lambda module, x: padded_attention(module, x, scores))
 
 
 def argwhere_clicks(error: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

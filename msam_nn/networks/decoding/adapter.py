@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam_nn.networks.layers.attention import Attention3D
+from msam_nn.networks.layers.attention import GridAttention
 from msam_nn.networks.layers.basic import MLP, Triple, convolve_channels_last
 
 Norm = partial(nn.LayerNorm, eps=1e-6)
@@ -24,7 +24,7 @@ class ImageHalf(NamedTuple):
     enhanced: Tensor
 
 
-class AdapterAttention(Attention3D):
+class AdapterAttention(GridAttention):
     """Pre-norm attention with residual, ending in an MLP without one."""
 
     def __init__(self, *, dim: int, num_heads: int, grid_size: Triple, relative_position: str) -> None:

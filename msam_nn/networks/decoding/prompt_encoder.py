@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from msam_nn.networks.layers.basic import LayerNorm3d, Triple
+from msam_nn.networks.layers.basic import CONV, ChannelNorm, Triple
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE
 
 MASK_CELLS_PER_TOKEN = 4
@@ -15,17 +15,32 @@ MASK_CELLS_PER_TOKEN = 4
 
 
 class PositionalEncoding(nn.Module):
-    """Random Fourier features of coordinates in [0, 1]^3: ``cat[sin v, cos v, sin v]``, ``v = 2 pi (2c - 1) G``."""
+    """Random Fourier features of coordinates in [0, 1]: with ``v = 2 pi (2c - 1) G`` it is ``cat[sin v, cos v]`` in 2D
+    (SAM) and ``cat[sin v, cos v, sin v]`` in 3D (SAM-Med3D)."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, axes: int = 3) -> None:
         super().__init__()
-        self.register_buffer("gaussian_matrix", torch.randn(3, dim // 3))
+        self.register_buffer("gaussian_matrix", torch.randn(axes, dim // axes))
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        """``(..., 3)`` to ``(..., dim)``, computed in float32."""
+        """``(..., axes)`` to ``(..., dim)``, computed in float32."""
         v = 2 * math.pi * ((2 * coordinates.float() - 1) @ self.gaussian_matrix.float())
         sin = v.sin()
-        return torch.cat([sin, v.cos(), sin], dim=-1)
+        return torch.cat([sin, v.cos(), sin][: len(self.gaussian_matrix)], dim=-1)
+
+
+def make_mask_downscaling(dim: int, axes: int) -> nn.Sequential:
+    """From mask logits ``(N, 1, 4d, 4h, 4w)`` to embeddings ``(N, dim, d, h, w)``, or the same without depth."""
+    conv = CONV[axes]
+    return nn.Sequential(
+        conv(1, 4, kernel_size=2, stride=2),
+        ChannelNorm(4),
+        nn.GELU(),
+        conv(4, 16, kernel_size=2, stride=2),
+        ChannelNorm(16),
+        nn.GELU(),
+        conv(16, dim, kernel_size=1),
+    )
 
 
 class PromptEncoder(nn.Module):
@@ -39,15 +54,7 @@ class PromptEncoder(nn.Module):
         self.position = PositionalEncoding(dim)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, dim) for _ in (NEGATIVE, POSITIVE))
         self.not_a_point_embed = nn.Embedding(1, dim)
-        self.mask_downscaling = nn.Sequential(
-            nn.Conv3d(1, 4, kernel_size=2, stride=2),
-            LayerNorm3d(4),
-            nn.GELU(),
-            nn.Conv3d(4, 16, kernel_size=2, stride=2),
-            LayerNorm3d(16),
-            nn.GELU(),
-            nn.Conv3d(16, dim, kernel_size=1),
-        )
+        self.mask_downscaling = make_mask_downscaling(dim, axes=3)
         # Part of the released weights; M-SAM starts from an all-zero mask instead.
         self.no_mask_embed = nn.Embedding(1, dim)
 

@@ -84,7 +84,7 @@ class PyramidMaskDecoder(MaskDecoder):
             Mask logits ``(N, 4d, 4h, 4w)``, and what to add to them at the image's resolution ``(N, D, H, W)``, None
             without finer levels.
         """
-        tokens, keys = self.attend(image, image_pos, sparse, class_embedding)
+        tokens, keys = self.attend(image, image_pos.flatten(0, -2), sparse, class_embedding)
         first, norm, act, second, _ = self.output_upscaling
         y = act(norm(_add(first(keys), details[0])))
         y = y + F.gelu(self.mix[0](y))

@@ -7,38 +7,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from msam_nn.networks.layers.attention import Attention3D
-from msam_nn.networks.layers.basic import MLP, LayerNorm3d, Triple
+from msam_nn.networks.layers.attention import GridAttention
+from msam_nn.networks.layers.basic import CONV, MLP, ChannelNorm, Triple
 
 
 class PatchEmbed(nn.Module):
-    """Cut the image into non-overlapping patches and embed each: ``(B, C, D, H, W)`` to ``(B, d, h, w, E)``."""
+    """Cut the image into non-overlapping patches and embed each: ``(B, C, D, H, W)`` to ``(B, d, h, w, E)``, or the
+    same without depth."""
 
-    def __init__(self, in_channels: int, embed_dim: int, token_size: Triple) -> None:
+    def __init__(self, in_channels: int, embed_dim: int, token_size: Sequence[int]) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(in_channels, embed_dim, kernel_size=token_size, stride=token_size)
+        self.proj = CONV[len(token_size)](in_channels, embed_dim, kernel_size=token_size, stride=token_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.proj(x).movedim(1, -1)
 
 
 class Block(nn.Module):
-    """Pre-norm transformer block on ``(B, d, h, w, E)``."""
+    """Pre-norm transformer block on ``(B, ..., E)``."""
 
-    def __init__(
-        self, *, dim: int, num_heads: int, mlp_ratio: int, window: Triple, relative_position: str, lora_rank: int
-    ) -> None:
+    def __init__(self, attention: GridAttention, mlp_ratio: int) -> None:
         super().__init__()
+        dim = attention.proj.in_features
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = Attention3D(
-            dim=dim, num_heads=num_heads, window=window, relative_position=relative_position, lora_rank=lora_rank
-        )
+        self.attn = attention
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, mlp_ratio * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))
+
+
+def make_neck(embed_dim: int, output_dim: int, axes: int) -> nn.Sequential:
+    """From the transformer's width to the decoder's, channels first."""
+    conv = CONV[axes]
+    return nn.Sequential(
+        conv(embed_dim, output_dim, 1, bias=False),
+        ChannelNorm(output_dim),
+        conv(output_dim, output_dim, 3, padding=1, bias=False),
+        ChannelNorm(output_dim),
+    )
 
 
 class ImageEncoder(nn.Module):
@@ -74,21 +83,18 @@ class ImageEncoder(nn.Module):
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.blocks = nn.ModuleList(
             Block(
-                dim=embed_dim,
-                num_heads=num_heads,
-                mlp_ratio=mlp_ratio,
-                window=grid_size if not window_size or i in global_blocks else (window_size,) * 3,
-                relative_position=relative_position,
-                lora_rank=lora_rank,
+                GridAttention(
+                    dim=embed_dim,
+                    num_heads=num_heads,
+                    window=grid_size if not window_size or i in global_blocks else (window_size,) * 3,
+                    relative_position=relative_position,
+                    lora_rank=lora_rank,
+                ),
+                mlp_ratio,
             )
             for i in range(depth)
         )
-        self.neck = nn.Sequential(
-            nn.Conv3d(embed_dim, output_dim, 1, bias=False),
-            LayerNorm3d(output_dim),
-            nn.Conv3d(output_dim, output_dim, 3, padding=1, bias=False),
-            LayerNorm3d(output_dim),
-        )
+        self.neck = make_neck(embed_dim, output_dim, axes=3)
 
     def forward(self, image: Tensor, more: Tensor | None = None) -> Tensor:
         """

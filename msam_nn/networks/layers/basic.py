@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Triple = tuple[int, int, int]
 
+CONV = {2: nn.Conv2d, 3: nn.Conv3d}
+CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+"""Convolutions by their number of axes."""
 
-class LayerNorm3d(nn.LayerNorm):
-    """Layer norm over the channel axis of ``(B, C, D, H, W)``, eps 1e-6."""
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channel axis of ``(B, C, ...)``, eps 1e-6."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-6)
@@ -54,3 +62,8 @@ def convolve_channels_last(conv: nn.Conv3d, x: Tensor) -> Tensor:
 def upsample(masks: Tensor, size: tuple[int, int, int] | torch.Size) -> Tensor:
     """Trilinear interpolation, up or down, of ``(B, K, d, h, w)`` logits to ``size`` voxels, corners not aligned."""
     return F.interpolate(masks, size=tuple(size), mode="trilinear", align_corners=False)
+
+
+def recomputed(module: nn.Module) -> Callable:
+    """The module as a function that keeps its input alone for the backward pass, and computes the rest again there."""
+    return partial(checkpoint, module, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""Relative position scores of 3D attention, in the intended and in SAM-Med3D's released form.
+"""Relative position scores of attention in 2D and 3D, in the intended and in SAM-Med3D's released form.
 
 A window has ``S`` positions per axis of which the first ``(d, h, w)`` hold tokens and the rest is padding. Every padded
 position has the same key, so attention needs of all of them only one number per query: the logarithm of the sum of
@@ -9,7 +9,10 @@ the real positions dominate.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Tables = tuple[Tensor, Tensor, Tensor]
@@ -23,28 +26,38 @@ def gather_table(table: Tensor, queries: int, keys: int) -> Tensor:
     return table[i - j + size - 1]
 
 
-def decomposed_scores(q: Tensor, tables: Tables) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None]:
-    """Intended form: ``q.Rd[qd, kd] + q.Rh[qh, kh] + q.Rw[qw, kw]``.
+def fit_table(table: Tensor, size: int) -> Tensor:
+    """A ``(2S - 1, c)`` table for another ``size``, ``(2 * size - 1, c)``: its middle rows, which keep the distances
+    they were made for, or, where it is too short, its rows stretched by linear interpolation."""
+    surplus = (len(table) + 1) // 2 - size
+    if surplus >= 0:
+        return table[surplus : len(table) - surplus]
+    return F.interpolate(table.mT[None], size=2 * size - 1, mode="linear")[0].mT
+
+
+def decomposed_scores(q: Tensor, tables: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Intended form: ``q.Rd[qd, kd] + q.Rh[qh, kh] + q.Rw[qw, kw]``, or without depth in 2D.
 
     Arguments:
-        q: unscaled queries ``(N, heads, d, h, w, c)``.
-        tables: three tables ``(2S - 1, c)``, S per axis at least the query's extent.
+        q: unscaled queries ``(N, heads, d, h, w, c)`` or ``(N, heads, h, w, c)``.
+        tables: a table ``(2S - 1, c)`` an axis, S at least the query's extent.
 
     Returns:
-        The three terms, ``(N, heads, L, d)``, ``(N, heads, L, h)`` and ``(N, heads, L, w)`` with ``L = d*h*w``, and
+        A term an axis, ``(N, heads, L, d)``, ``(N, heads, L, h)`` and ``(N, heads, L, w)`` with ``L = d*h*w``, and
         ``padding`` ``(N, heads, L)``.
     """
-    d, h, w = extents = q.shape[2:5]
+    extents = q.shape[2:-1]
     sizes = [(len(t) + 1) // 2 for t in tables]
-    rd = torch.einsum("nadhwc,dkc->nadhwk", q, gather_table(tables[0], d, sizes[0])).flatten(2, 4)
-    rh = torch.einsum("nadhwc,hkc->nadhwk", q, gather_table(tables[1], h, sizes[1])).flatten(2, 4)
-    rw = torch.einsum("nadhwc,wkc->nadhwk", q, gather_table(tables[2], w, sizes[2])).flatten(2, 4)
-    real = (rd[..., :d], rh[..., :h], rw[..., :w])
+    terms = []
+    for axis, (table, extent, size) in enumerate(zip(tables, extents, sizes, strict=True), start=2):
+        scores = torch.einsum("...xc,xkc->...xk", q.movedim(axis, -2), gather_table(table, extent, size))
+        terms.append(scores.movedim(-2, axis).flatten(2, -2))
+    real = tuple(scores[..., :extent] for scores, extent in zip(terms, extents, strict=True))
     boxes = []
-    for axis, (scores, extent, size) in enumerate(zip((rd, rh, rw), extents, sizes, strict=True)):
+    for axis, (scores, extent, size) in enumerate(zip(terms, extents, sizes, strict=True)):
         if size > extent:
             # padded on this axis, real on those before, anything on those after
-            factors = (*real[:axis], scores[..., extent:], *(rd, rh, rw)[axis + 1 :])
+            factors = (*real[:axis], scores[..., extent:], *terms[axis + 1 :])
             boxes.append(sum(f.float().logsumexp(-1) for f in factors))
     return real, torch.stack(boxes, -1).logsumexp(-1) if boxes else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msam_nn.networks.layers.basic import MLP
+from msam_nn.networks.layers.basic import MLP, recomputed
 
 
 class CrossAttention(nn.Module):
@@ -57,10 +57,14 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """``depth`` two-way blocks and a last look of the tokens at the image."""
+    """``depth`` two-way blocks and a last look of the tokens at the image.
 
-    def __init__(self, *, dim: int, depth: int, num_heads: int, mlp_dim: int) -> None:
+    ``checkpoint_layers`` recomputes each block in the backward pass instead of keeping it.
+    """
+
+    def __init__(self, *, dim: int, depth: int, num_heads: int, mlp_dim: int, checkpoint_layers: bool = False) -> None:
         super().__init__()
+        self.checkpoint_layers = checkpoint_layers
         self.layers = nn.ModuleList(TwoWayBlock(dim, num_heads, mlp_dim, first=i == 0) for i in range(depth))
         self.final_attn_token_to_image = CrossAttention(dim, num_heads, dim // 2)
         self.norm_final_attn = nn.LayerNorm(dim)
@@ -69,6 +73,7 @@ class TwoWayTransformer(nn.Module):
         """Tokens ``(N, n, T)`` and image ``(N, L, T)``, each updated by the other."""
         token_pos = tokens
         for layer in self.layers:
+            layer = recomputed(layer) if self.checkpoint_layers and self.training else layer
             tokens, image = layer(tokens, image, token_pos, image_pos)
         update = self.final_attn_token_to_image(tokens + token_pos, image + image_pos, image)
         return self.norm_final_attn(tokens + update), image

@@ -12,6 +12,7 @@ from torch import nn
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.trainers.baselines.recipes import Recipe
+from msam_nn.trainers.planned_trainer import resolve_configuration
 from msam_nn.trainers.progress import ProgressMixin
 
 
@@ -82,10 +83,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         UserError: if the configuration is missing.
         UnsupportedError: for 2D configurations.
         """
-        if configuration not in plans["configurations"]:
-            known = ", ".join(plans["configurations"])
-            raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration}, only {known}.")
-        planned = PlansManager(plans).get_configuration(configuration)
+        _, planned = resolve_configuration(plans, configuration)
         if len(planned.patch_size) != 3:
             raise UnsupportedError(f"{cls.__name__} is 3D and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
         patch = cls.fit_patch(planned.patch_size, planned.spacing)

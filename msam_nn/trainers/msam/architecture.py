@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import BUILDER, MSAMConfig
 from msam_nn.preprocessing.architecture import TOKEN_EDGES, design_architecture, fit_tokens
+from msam_nn.trainers.planned_trainer import resolve_configuration
 
 
 def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Mapping[str, Any] | None = None) -> None:
@@ -28,13 +29,7 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Ma
         UnsupportedError: for 2D configurations.
         UserError: if the configuration is missing or the plans' architecture is not usable.
     """
-    if configuration not in plans["configurations"]:
-        raise UserError(
-            f"The plans {plans['plans_name']} have no configuration {configuration}, only "
-            f"{', '.join(plans['configurations'])}."
-        )
-    manager = PlansManager(plans)
-    resolved = manager.get_configuration(configuration)
+    manager, resolved = resolve_configuration(plans, configuration)
     if len(resolved.patch_size) != 3:
         raise UnsupportedError(
             f"M-SAM networks are 3D and the configuration {configuration} is 2D: use 3d_fullres (or 3d_lowres)."

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from msam_nn.errors import UserError
 from msam_nn.networks import MSAM
+from msam_nn.trainers.frozen_encoder import FrozenEncoderMixin
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 
 
-class MSAMTrainer(PromptableTrainer):
-    """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks.
-    """
+class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
+    """M-SAM from scratch: predicts without prompts and learns to correct itself with clicks."""
 
+    released_weights = "sam_med3d_turbo.pth"
+    planner_from_scratch = "MSAMPlanner"
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 
@@ -40,36 +40,15 @@ class MSAMTrainer(PromptableTrainer):
 
     def initialize(self) -> None:
         super().initialize()
-        self.initial_positions = self.msam.image_encoder.pos_embed.detach().clone()
         trained, total = self.msam.parameter_counts()
         self.print_to_log_file(
             f"M-SAM: {trained:,} of {total:,} parameters train; patch {self.msam.config.patch_size}, "
             f"tokens of {self.msam.config.token_size} voxels, {self.n_stages} refinement stages a step"
         )
 
-    def on_train_start(self) -> None:
-        if not self.was_initialized:
-            self.initialize()
-        self.insist_on_loaded_weights()
-        super().on_train_start()
-
-    def insist_on_loaded_weights(self) -> None:
-        """A frozen encoder keeps the weights it has, so random ones must have been replaced by now: by nnU-Net's
-        ``-pretrained_weights``, or by the checkpoint that ``--c`` continues from.
-
-        Raises:
-            UserError: if the encoder is frozen and still as it was initialised.
-        """
-        untouched = torch.equal(self.msam.image_encoder.pos_embed, self.initial_positions)
-        if self.msam.config.trains_encoder or not untouched:
-            return
-        plans = self.plans_manager
-        raise UserError(
-            f"The plans {plans.plans_name} freeze the image encoder and no weights were loaded into it. Run: "
-            f"msam convert-weights sam_med3d_turbo.pth --dataset {plans.dataset_name} -p {plans.plans_name} "
-            f"-c {self.configuration_name} -o init.pth; then add -pretrained_weights init.pth to nnUNetv2_train. "
-            f"(To train everything from scratch, plan with MSAMPlanner.)"
-        )
+    @property
+    def trains_encoder(self) -> bool:
+        return self.msam.config.trains_encoder
 
     @property
     def msam(self) -> MSAM:

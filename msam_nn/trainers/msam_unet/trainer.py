@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks.msam_unet import MSAMUNet
 from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.planned_trainer import resolve_configuration
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 from msam_nn.trainers.targets import Targets
 
@@ -113,11 +114,7 @@ def prepare_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
         UserError: if the configuration is missing or its network is no U-Net of nnU-Net's.
         UnsupportedError: for 2D configurations.
     """
-    if configuration not in plans["configurations"]:
-        known = ", ".join(plans["configurations"])
-        raise UserError(f"The plans {plans['plans_name']} have no configuration {configuration}, only {known}.")
-    manager = PlansManager(plans)
-    resolved = manager.get_configuration(configuration)
+    manager, resolved = resolve_configuration(plans, configuration)
     if len(resolved.patch_size) != 3:
         raise UnsupportedError(f"MSAMUNetTrainer is 3D and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
     if "n_conv_per_stage_decoder" not in resolved.network_arch_init_kwargs:

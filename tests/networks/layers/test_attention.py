@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from msam_nn.networks.layers.attention import Attention3D, window_groups
+from msam_nn.networks.layers.attention import GridAttention, window_groups
 
 from ..oracle import broadcast_scores, explicit_scores, padded_attention, padded_windows
 
@@ -38,10 +38,12 @@ CASES = [
 IDS = [f"{form}-{'x'.join(map(str, grid))}-{window or 'global'}" for form, grid, window in CASES]
 
 
-def random_attention(form: str, grid: tuple, window: int | None, *, dim: int = DIM, lora_rank: int = 0) -> Attention3D:
+def random_attention(
+    form: str, grid: tuple, window: int | None, *, dim: int = DIM, lora_rank: int = 0
+) -> GridAttention:
     """Every parameter large enough to matter, the bias included: padded keys and values are made of it."""
     torch.manual_seed(sum(grid) + (window or 0))
-    module = Attention3D(
+    module = GridAttention(
         dim=dim,
         num_heads=HEADS,
         window=(window,) * 3 if window else grid,
@@ -53,7 +55,7 @@ def random_attention(form: str, grid: tuple, window: int | None, *, dim: int = D
     return module
 
 
-def outputs_and_gradients(module: Attention3D, x: torch.Tensor, attend) -> dict[str, torch.Tensor]:
+def outputs_and_gradients(module: GridAttention, x: torch.Tensor, attend) -> dict[str, torch.Tensor]:
     """Output, and the gradients of a fixed random projection of it to the input and to every parameter."""
     x = x.clone().requires_grad_()
     out = attend(module, x)
@@ -67,7 +69,7 @@ def relative_error(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
-def compare(module: Attention3D, x: torch.Tensor, tolerance: float, scores=explicit_scores) -> None:
+def compare(module: GridAttention, x: torch.Tensor, tolerance: float, scores=explicit_scores) -> None:
     fast = outputs_and_gradients(module, x, lambda m, y: m(y))
     slow = outputs_and_gradients(module, x, lambda m, y: padded_attention(m, y, scores))
     errors = {name: relative_error(fast[name], slow[name]) for name in slow}
@@ -130,7 +132,7 @@ def test_the_benchmarks_baseline_equals_explicit_indices(form):
 
 def test_padding_is_attended_to():
     """With zero weights every key is alike, so a token's output is the mean over all 27 keys of the window."""
-    module = Attention3D(dim=6, num_heads=2, window=(3, 3, 3))
+    module = GridAttention(dim=6, num_heads=2, window=(3, 3, 3))
     torch.nn.init.zeros_(module.qkv.weight)
     torch.nn.init.zeros_(module.qkv.bias)
     with torch.no_grad():
@@ -143,11 +145,11 @@ def test_padding_is_attended_to():
 
 def test_padded_windows_swaps_and_restores_the_forward():
     module, x = random_attention("decomposed", (4, 4, 4), 3), random_input((4, 4, 4))
-    fast = Attention3D.forward
+    fast = GridAttention.forward
     with padded_windows():
-        assert Attention3D.forward is not fast
+        assert GridAttention.forward is not fast
         torch.testing.assert_close(module(x), padded_attention(module, x), rtol=1e-4, atol=1e-5)
-    assert Attention3D.forward is fast
+    assert GridAttention.forward is fast
 
 
 @pytest.mark.parametrize(

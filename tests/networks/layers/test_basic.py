@@ -1,14 +1,14 @@
 import torch
 from torch import nn
 
-from msam_nn.networks.layers.basic import MLP, DeepMLP, LayerNorm3d, convolve_channels_last, upsample
+from msam_nn.networks.layers.basic import MLP, ChannelNorm, DeepMLP, convolve_channels_last, upsample
 
 from ..golden import normal
 
 
 def test_layer_norm_3d_is_over_channels():
     """(3, -1) at every voxel: mean 1, standard deviation 2, hence (1, -1), times (2, 1) plus (0, 5)."""
-    norm = LayerNorm3d(2)
+    norm = ChannelNorm(2)
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([2.0, 1.0]))
         norm.bias.copy_(torch.tensor([0.0, 5.0]))

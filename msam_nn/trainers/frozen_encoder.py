@@ -1,0 +1,50 @@
+"""An image encoder that stays as loaded: nothing trains before it was loaded."""
+
+from __future__ import annotations
+
+import torch
+
+from msam_nn.errors import UserError
+
+
+class FrozenEncoderMixin:
+    """For trainers of networks with an ``image_encoder`` that may be frozen.
+
+    It keeps the weights it has, so random ones must have been replaced when training starts: by nnU-Net's
+    ``-pretrained_weights``, or by the checkpoint that ``--c`` continues from.
+    """
+
+    released_weights: str
+    """Name of the file that the encoder's weights are published in."""
+    planner_from_scratch: str
+    """Planner of networks that need no weights."""
+
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether anything is learned in the encoder's own weights."""
+        raise NotImplementedError
+
+    def initialize(self) -> None:
+        super().initialize()
+        self.initial_positions = self.unwrapped_network.image_encoder.pos_embed.detach().clone()
+
+    def on_train_start(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        self.insist_on_loaded_weights()
+        super().on_train_start()
+
+    def insist_on_loaded_weights(self) -> None:
+        """Raises:
+        UserError: if the encoder is frozen and still as it was initialised.
+        """
+        untouched = torch.equal(self.unwrapped_network.image_encoder.pos_embed, self.initial_positions)
+        if self.trains_encoder or not untouched:
+            return
+        plans = self.plans_manager
+        raise UserError(
+            f"The plans {plans.plans_name} freeze the image encoder and no weights were loaded into it. Run: "
+            f"msam convert-weights {self.released_weights} --dataset {plans.dataset_name} -p {plans.plans_name} "
+            f"-c {self.configuration_name} -o init.pth; then add -pretrained_weights init.pth to nnUNetv2_train. "
+            f"(To train everything from scratch, plan with {self.planner_from_scratch}.)"
+        )

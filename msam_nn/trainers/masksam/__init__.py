@@ -1,0 +1,1 @@
+"""MaskSAM's trainer and its set prediction: targets, matching, losses."""
