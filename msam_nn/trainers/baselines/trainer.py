@@ -52,7 +52,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
     ) -> None:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
-        self._fit_plans(plans, configuration)
+        self.fit_plans(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr, self.weight_decay = self.recipe.learning_rate, self.recipe.weight_decay
         planned = self.configuration_manager
@@ -78,7 +78,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         return None
 
     @classmethod
-    def _fit_plans(cls, plans: dict, configuration: str) -> None:
+    def fit_plans(cls, plans: dict, configuration: str) -> None:
         """Raises:
         UserError: if the configuration is missing.
         UnsupportedError: for 2D configurations.
