@@ -22,7 +22,7 @@ COLOURS = {FINISHED: "green", RUNNING: "cyan", FAILED: "red", KILLED: "red", SKI
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ")
 LOG_LINES = 200
 
-FolderOf = Callable[[Job], Path]
+FolderOf = Callable[[str], Path]
 
 
 class Watch:
@@ -54,7 +54,7 @@ class Watch:
 
 def with_running(jobs: Sequence[Job], states: States, folder_of: FolderOf) -> States:
     """The same states, those jobs told apart that have begun."""
-    begun = {job.name for job in jobs if states[job.name] == SUBMITTED and running(folder_of(job))}
+    begun = {job.name for job in jobs if states[job.name] == SUBMITTED and running(folder_of(job.name))}
     return {name: RUNNING if name in begun else state for name, state in states.items()}
 
 
@@ -62,7 +62,7 @@ def states_by_files(jobs: Sequence[Job], needed: set[str], folder_of: FolderOf) 
     """The states as files tell them, without the session that runs the jobs."""
 
     def state(job: Job) -> str:
-        folder = folder_of(job)
+        folder = folder_of(job.name)
         made = attempts(folder)
         if running(folder):
             return RUNNING
@@ -84,7 +84,7 @@ def overview(jobs: Sequence[Job], states: States, folder_of: FolderOf) -> Group:
         if any(job.stage == stage for job in jobs):
             numbers = [Text(str(counts[stage, s] or "·"), COLOURS.get(s, "")) for s in shown]
             table.add_row(stage, *numbers)
-    lines = [Text(f"{job.name}  {doing(folder_of(job))}") for job in jobs if states[job.name] == RUNNING]
+    lines = [Text(f"{job.name}  {doing(folder_of(job.name))}") for job in jobs if states[job.name] == RUNNING]
     return Group(table, *lines)
 
 
@@ -102,7 +102,7 @@ def print_failures(jobs: Sequence[Job], states: States, folder_of: FolderOf, con
     """The last lines of the log of every failed or killed job."""
     for job in jobs:
         if states[job.name] in (FAILED, KILLED):
-            folder = folder_of(job)
+            folder = folder_of(job.name)
             console.print(f"\n{job.name} {states[job.name]}; {folder / 'log.txt'} ends with", style="bold red")
             for line in last_lines(folder):
                 console.print(Text(f"  {line}"), soft_wrap=True)

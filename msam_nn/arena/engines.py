@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from msam_nn.arena.jobs import Job
 from msam_nn.errors import UserError
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+A_DAY = 24 * 60
 SLURM_CORES = 8
 SLURM_ACTIVE = {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "REQUEUED", "REQUEUE_HOLD", "RESIZING"}
 
@@ -49,7 +52,9 @@ def cores_of_a_job(grid: Grid, on: str) -> int:
 
 def job_environment(grid: Grid, cores: int) -> dict[str, str]:
     """Variables of every job: nnU-Net's folders, the threads and processes that a job's cores allow, the grid's own."""
-    folders = {name: os.environ[name] for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
+    folders = {
+        name: os.path.abspath(os.environ[name]) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    }
     threads = {
         "OMP_NUM_THREADS": str(cores),
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -125,11 +130,14 @@ class Local:
         return names
 
     def interrupt(self) -> str:
-        for _, _, folder in self.submitted.values():
-            if mark := running(folder):
-                os.kill(mark["pid"], signal.SIGINT)
-        for handle, _, _ in self.submitted.values():
-            handle.wait()
+        told: set[int] = set()
+        while any(not handle.done() for handle, _, _ in self.submitted.values()):
+            for _, _, folder in self.submitted.values():
+                if (mark := running(folder)) and mark["pid"] not in told:
+                    told.add(mark["pid"])
+                    with suppress(ProcessLookupError):
+                        os.kill(mark["pid"], signal.SIGINT)
+            time.sleep(0.2)
         return "The jobs that ran were stopped"
 
 
@@ -140,11 +148,9 @@ class Slurm:
 
     def __init__(self, grid: Grid, environment: dict[str, str], cores: int) -> None:
         self.grid, self.environment = grid, environment
-        gpu = {"gpus_per_node": 1} if grid.device == "cuda" else {}
-        self.options = {"time": 24 * 60, "cpus_per_task": cores, **gpu, **grid.slurm}
         try:
             self.executor = _submitit().SlurmExecutor(grid.folder / "submitit")
-            self.executor.update_parameters(**self.options)
+            self.executor.update_parameters(**{"time": A_DAY, "cpus_per_task": cores, **grid.slurm})
         except (RuntimeError, ValueError) as error:
             raise UserError(f"SLURM cannot be used: {' '.join(str(error).split())}") from error
         self.submitted: dict[str, tuple[str, Path]] = {}
@@ -156,7 +162,10 @@ class Slurm:
         ids = [self.submitted[name][0] for name in after]
         kind = "afterany" if job.whatever_comes else "afterok"
         waits = {"dependency": f"{kind}:{':'.join(ids)}", "additional_parameters": {"kill-on-invalid-dep": "yes"}}
-        self.executor.update_parameters(job_name=job.name, **(waits if ids else {"dependency": None}))
+        gpus = 1 if self.grid.device == "cuda" and job.on_device else None
+        self.executor.update_parameters(
+            job_name=job.name, gpus_per_node=gpus, **(waits if ids else {"dependency": None})
+        )
         handle = self.executor.submit(strict_attempt, job, folder, self.environment)
         folder.mkdir(parents=True, exist_ok=True)
         note = {"id": handle.job_id, "result": str(handle.paths.result_pickle)}
@@ -175,7 +184,10 @@ class Slurm:
         return True
 
     def ended(self) -> set[str]:
-        active = _slurm_active() if self.submitted else set()
+        try:
+            active = _slurm_active() if self.submitted else set()
+        except subprocess.CalledProcessError:  # a controller that is busy answers next time
+            return set()
         names = {
             name for name, (number, result) in self.submitted.items()
             if number not in active or result.is_file()
@@ -200,17 +212,18 @@ class Ray:
             raise UserError('--on ray needs Ray: pip install "msam_nn[ray]".') from error
         self.ray, self.environment = ray, environment
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR, ignore_reinit_error=True)
-        gpus = {"num_gpus": 1 / grid.jobs_per_gpu} if grid.device == "cuda" else {}
+        self.gpus = 1 / grid.jobs_per_gpu if grid.device == "cuda" else 0
         if grid.device == "cuda" and not ray.cluster_resources().get("GPU"):
             raise UserError(f"Ray sees no GPU: write device: cpu in {grid.file}.")
-        self.remote = ray.remote(num_cpus=cores, max_retries=0, **gpus)(attempt)
+        self.remote = ray.remote(num_cpus=cores, max_retries=0)(attempt)
         self.submitted: dict[str, object] = {}
 
     def has_room(self) -> bool:
         return True
 
     def submit(self, job: Job, folder: Path, after: Iterable[str]) -> None:
-        self.submitted[job.name] = self.remote.remote(job, folder, self.environment)
+        remote = self.remote.options(num_gpus=self.gpus if job.on_device else 0)
+        self.submitted[job.name] = remote.remote(job, folder, self.environment)
 
     adopt = Local.adopt
 

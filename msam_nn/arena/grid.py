@@ -72,6 +72,10 @@ class Grid:
         """``TRAINER__PLANS__CONFIGURATION``."""
         return f"{method.trainer}__{method.plans}__{self.configuration}"
 
+    def job_folder(self, name: str) -> Path:
+        """A job's log and attempts."""
+        return self.folder / "jobs" / name
+
 
 def results_root(results: str | Path, seed: int | None) -> Path:
     """nnU-Net names no seed in its folders, so that each seed has ``nnUNet_results`` of its own: ``seed_0`` in it."""

@@ -147,6 +147,9 @@ def _read(file: Path, content: object, problems: list[str]) -> Grid:
         problems.append(f"{file}: no method uses the plans {', '.join(unused)}.")
     if "-device" in shlex.split(clicks if isinstance(clicks, str) else ""):
         problems.append(f"{file}: clicks takes no -device, which is the grid's.")
+    transfers = transfers_between([name for name in datasets if name]) if transfer else ()
+    if transfer and not transfers and not problems:
+        problems.append(f"{file}: no two data sets have the same channels, classes and files to transfer between.")
     return Grid(
         file=file.absolute(),
         folder=file.absolute().with_name(f"{file.stem}_arena"),
@@ -156,7 +159,7 @@ def _read(file: Path, content: object, problems: list[str]) -> Grid:
         configuration=configuration,
         folds=folds,
         seeds=seeds,
-        transfers=transfers_between([name for name in datasets if name]) if transfer else (),
+        transfers=transfers,
         device=device,
         environment={str(name): _text(value) for name, value in environment.items()},
         slurm=slurm,

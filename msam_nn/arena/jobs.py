@@ -14,7 +14,8 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 from msam_nn.arena.grid import Grid, Method, results_root
 from msam_nn.trainers.seeding import SEED_VARIABLE
 
-STAGES = ("fingerprint", "plan", "train", "clicks", "transfer", "report")
+PREPARATION = ("fingerprint", "plan")
+STAGES = (*PREPARATION, "train", "clicks", "transfer", "report")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Job:
     files: tuple[Path, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     whatever_comes: bool = False
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it computes on the grid's device."""
+        return self.stage not in PREPARATION
 
     def is_finished(self) -> bool:
         return bool(self.files) and all(file.is_file() for file in self.files)
@@ -139,7 +145,7 @@ def still_needed(jobs: Iterable[Job]) -> set[str]:
     needed: set[str] = set()
     for job in reversed(list(jobs)):
         waited_for = any(job.name in other.after for other in jobs if other.name in needed)
-        if not job.is_finished() and (waited_for or job.stage not in ("fingerprint", "plan")):
+        if not job.is_finished() and (waited_for or job.stage not in PREPARATION):
             needed.add(job.name)
     return needed
 

@@ -49,14 +49,15 @@ def _context(
     results: Results, files: dict[str, pd.DataFrame], first: dict[str, pd.DataFrame], ranks: tables.Ranks | None
 ) -> dict[str, object]:
     grid = results.grid
-    costs = results.costs.drop(columns=[c for c in results.costs if results.costs[c].isna().all()])
+    costs = _whole_parameters(results.costs)
+    costs = costs.drop(columns=[column for column in costs if costs[column].isna().all()])
     return {
         "grid": grid,
         "seeds": [seed for seed in grid.seeds if seed is not None],
         "lesion_iou": LESION_IOU,
         "missing": results.missing,
         "datasets": [_dataset(results, files["tests"], name, table) for name, table in first.items()],
-        "costs": rows_html(_whole_parameters(costs), 2),
+        "costs": rows_html(costs, 2),
         "ranks": ranks,
         "rank_picture": ranks and figure_uri(critical_difference_diagram(ranks.ranks, ranks.difference, ranks.groups)),
         "transfer": table_html(tables.transfer_matrix(files["table2"])) if "table2" in files else None,

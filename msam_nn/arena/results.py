@@ -87,7 +87,7 @@ def _costs(grid: Grid, contest: Contest, method: Method, seed: int | None, devic
     results = next(r for r in contest.results if r.name == grid.model(method))
     row = costs_of(contest, results, device)
     jobs = [job for job in jobs_of(grid, cores=1) if job.stage == "train" and _is_of(job, results.path)]
-    made = [entry for job in jobs for entry in attempts(grid.folder / "jobs" / job.name)]
+    made = [entry for job in jobs for entry in attempts(grid.job_folder(job.name))]
     row["job CPU minutes per fold"] = sum(e["cpu_seconds"] for e in made) / 60 / len(jobs) if made else float("nan")
     row["peak GiB of training"] = max((e["peak_gib"] for e in made), default=float("nan"))
     return {**row, "dataset": contest.truth.dataset, "method": method.name}

@@ -19,7 +19,7 @@ States = dict[str, str]
 
 def run_jobs(
     jobs: Sequence[Job],
-    folder_of: Callable[[Job], Path],
+    folder_of: Callable[[str], Path],
     engine: Engine,
     watch: Callable[[States], None],
     seconds: float = 1.0,
@@ -27,6 +27,7 @@ def run_jobs(
     """Run what is not finished; a job whose predecessor failed is skipped, all others go on.
 
     Arguments:
+        folder_of: a job's name to the folder of its log.
         watch: is shown the states every ``seconds``.
 
     Raises:
@@ -35,16 +36,16 @@ def run_jobs(
     needed = still_needed(jobs)
     states = {job.name: WAITING if job.name in needed else FINISHED for job in jobs}
     for job in jobs:
-        if states[job.name] == WAITING and engine.adopt(job, folder_of(job)):
+        if states[job.name] == WAITING and engine.adopt(job, folder_of(job.name)):
             states[job.name] = SUBMITTED
     while any(state not in SETTLED for state in states.values()):
         ended = engine.ended()
         for job in jobs:
             if job.name in ended:
-                states[job.name] = SKIPPED if _is_hopeless(job, states) else _outcome(job, folder_of(job))
+                states[job.name] = SKIPPED if _is_hopeless(job, states) else _outcome(job, folder_of(job.name))
         for job in jobs:
             if states[job.name] == WAITING:
-                _hand_over(job, states, engine, folder_of(job))
+                _hand_over(job, states, engine, folder_of(job.name))
         watch(states)
         time.sleep(seconds)
     watch(states)

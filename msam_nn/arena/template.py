@@ -45,5 +45,5 @@ tolerance: 1                  # of the NSD, in mm
 # jobs_per_gpu: 1
 # cores_per_job: 8            # default: an equal share of this machine's (SLURM: 8)
 # environment: {nnUNet_n_proc_DA: 0}
-# slurm: {time: 1440, slurm_partition: gpu, mem: 32GB}   # options of submitit's SLURM executor
+# slurm: {time: 1440, partition: gpu, mem: 32GB}   # options of submitit's SLURM executor
 """

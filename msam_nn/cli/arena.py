@@ -10,7 +10,6 @@ from msam_nn.errors import UserError
 
 if TYPE_CHECKING:
     from msam_nn.arena.grid import Grid
-    from msam_nn.arena.jobs import Job
 
 ACTIONS = ("init", "status", "report")
 
@@ -67,15 +66,8 @@ def init(file: Path, force: bool) -> int:
     return 0
 
 
-def folder_of(grid: Grid, job: Job) -> Path:
-    """A job's log and attempts."""
-    return grid.folder / "jobs" / job.name
-
-
 def start(grid: Grid, args: argparse.Namespace) -> int:
     """Run the grid, or show what would run; 1 if a job failed."""
-    from functools import partial
-
     from rich.console import Console
 
     from msam_nn.arena.display import Watch, print_failures
@@ -96,8 +88,7 @@ def start(grid: Grid, args: argparse.Namespace) -> int:
     if (grid.folder / "jobs").is_dir() and not args.resume:
         raise UserError(f"{grid.folder} shows that this grid was started before: add --resume to go on with it.")
     engine = make_engine(args.on, grid, cores)
-    place = partial(folder_of, grid)
-    console = Console()
+    place, console = grid.job_folder, Console()
     print(f"{len(needed)} of {len(jobs)} jobs to do, {cores} core{'s' if cores > 1 else ''} each; logs: {grid.folder}")
     try:
         with Watch(jobs, place, console) as watch:
@@ -112,8 +103,6 @@ def start(grid: Grid, args: argparse.Namespace) -> int:
 
 def status(grid: Grid, on: str) -> int:
     """Print how far the grid is; 1 if a job failed."""
-    from functools import partial
-
     from rich.console import Console
 
     from msam_nn.arena.display import FAILED, KILLED, overview, print_failures, states_by_files
@@ -121,7 +110,7 @@ def status(grid: Grid, on: str) -> int:
     from msam_nn.arena.jobs import jobs_of, still_needed
 
     jobs = jobs_of(grid, cores_of_a_job(grid, on))
-    place, console = partial(folder_of, grid), Console()
+    place, console = grid.job_folder, Console()
     states = states_by_files(jobs, still_needed(jobs), place)
     console.print(overview(jobs, states, place))
     print_failures(jobs, states, place, console)

@@ -37,10 +37,10 @@ def test_a_training_shows_its_epoch_and_dice(jobs, tmp_path):
 
 
 def test_jobs_are_counted_by_stage(jobs, tmp_path):
-    states = with_running(jobs, {"a": SUBMITTED, "b": WAITING}, lambda job: tmp_path / job.name)
+    states = with_running(jobs, {"a": SUBMITTED, "b": WAITING}, lambda name: tmp_path / name)
     assert states == {"a": RUNNING, "b": WAITING}
     console = Console(file=io.StringIO(), width=100)
-    console.print(overview(jobs, states, lambda job: tmp_path / job.name))
+    console.print(overview(jobs, states, lambda name: tmp_path / name))
     lines = [line.split() for line in console.file.getvalue().splitlines()]
     assert lines == [
         ["stage", "running", "waiting"], ["train", "1", "·"], ["clicks", "·", "1"],
@@ -50,7 +50,7 @@ def test_jobs_are_counted_by_stage(jobs, tmp_path):
 
 def test_without_a_terminal_a_line_tells_each_change(jobs, tmp_path):
     console = Console(file=io.StringIO(), width=100)
-    with Watch(jobs, lambda job: tmp_path / job.name, console) as watch:
+    with Watch(jobs, lambda name: tmp_path / name, console) as watch:
         for states in ({"a": WAITING, "b": WAITING}, {"a": SUBMITTED, "b": WAITING}, {"a": FINISHED, "b": WAITING}):
             watch(states)
     assert console.file.getvalue().split() == [SUBMITTED, "a", FINISHED, "a"]

@@ -50,10 +50,6 @@ def on(request, monkeypatch):
     return request.param
 
 
-def place(grid):
-    return lambda job: grid.folder / "jobs" / job.name
-
-
 def shell(name, text, tmp_path, *after, **more):
     """A job that appends its name to ``order``, after ``text``, and is finished by a file of its name."""
     done = tmp_path / f"{name}.done"
@@ -62,7 +58,7 @@ def shell(name, text, tmp_path, *after, **more):
 
 
 def run(grid, jobs, on):
-    return run_jobs(jobs, place(grid), make_engine(on, grid, 1), lambda states: None, seconds=0.2)
+    return run_jobs(jobs, grid.job_folder, make_engine(on, grid, 1), lambda states: None, seconds=0.2)
 
 
 def test_order_failures_and_what_is_noted(grid, on, tmp_path):
@@ -77,16 +73,15 @@ def test_order_failures_and_what_is_noted(grid, on, tmp_path):
     expected = {"plan": FINISHED, "bad": FAILED, "good": FINISHED, "clicks": SKIPPED, "report": FINISHED}
     assert states == expected
     assert (tmp_path / "order").read_text().split() == ["plan", "good", "report"]
-    folder = place(grid)
-    (bad,), (good,) = attempts(folder(jobs[1])), attempts(folder(jobs[2]))
-    assert bad["status"] == 3 and last_lines(folder(jobs[1]))[-1] == "the cat sat on the keyboard"
+    (bad,), (good,) = attempts(grid.job_folder(jobs[1].name)), attempts(grid.job_folder(jobs[2].name))
+    assert bad["status"] == 3 and last_lines(grid.job_folder(jobs[1].name))[-1] == "the cat sat on the keyboard"
     assert good["status"] == 0 and 0.02 < good["cpu_seconds"] < 60 and good["seconds"] > 0
-    assert attempts(folder(jobs[3])) == [] and not running(folder(jobs[2]))
+    assert attempts(grid.job_folder(jobs[3].name)) == [] and not running(grid.job_folder(jobs[2].name))
 
 
 def test_a_killed_command_fails_and_succeeds_when_run_again(grid, on, tmp_path):
     job = shell("long", f"while ! test -e {tmp_path}/go_on; do sleep 0.1; done", tmp_path)
-    folder = place(grid)(job)
+    folder = grid.job_folder(job.name)
 
     def kill():
         while not (mark := running(folder)):
@@ -109,16 +104,16 @@ def test_slurm_goes_on_without_the_session(grid, slurm, tmp_path, monkeypatch):
     second = shell("second", "true", tmp_path, "first")
 
     def interrupt(states):
-        if running(place(grid)(first)):
+        if running(grid.job_folder(first.name)):
             raise KeyboardInterrupt
 
     engine = make_engine("slurm", grid, 1)
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([first, second], place(grid), engine, interrupt, seconds=0.2)
+        run_jobs([first, second], grid.job_folder, engine, interrupt, seconds=0.2)
     assert "SLURM goes on" in engine.interrupt()
     (tmp_path / "go_on").touch()
     assert run(grid, [first, second], "slurm") == {"first": FINISHED, "second": FINISHED}
-    assert [len(attempts(place(grid)(job))) for job in (first, second)] == [1, 1]
+    assert [len(attempts(grid.job_folder(job.name))) for job in (first, second)] == [1, 1]
 
 
 def test_as_many_at_once_as_the_grid_says(grid, tmp_path):
@@ -142,20 +137,20 @@ def test_an_interrupt_reaches_the_command_once(grid, tmp_path):
     engine = make_engine("local", grid, 1)
 
     def interrupt(states):
-        if running(place(grid)(job)):
+        if running(grid.job_folder(job.name)):
             time.sleep(1)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_jobs([job], place(grid), engine, interrupt, seconds=0.2)
+        run_jobs([job], grid.job_folder, engine, interrupt, seconds=0.2)
     assert engine.interrupt() == "The jobs that ran were stopped"
-    assert last_lines(place(grid)(job))[-1] == "seen 1"
-    assert attempts(place(grid)(job))[-1]["status"] == 5
+    assert last_lines(grid.job_folder(job.name))[-1] == "seen 1"
+    assert attempts(grid.job_folder(job.name))[-1]["status"] == 5
 
 
 def test_a_job_of_another_session_is_not_started_twice(grid, tmp_path):
     job = shell("busy", "true", tmp_path)
-    folder = place(grid)(job)
+    folder = grid.job_folder(job.name)
     folder.mkdir(parents=True)
     import json
     import socket

@@ -74,6 +74,7 @@ def test_one_value_is_a_list_of_one(arena):
         ({"methods": {**M_SAM, "b": M_SAM["M-SAM"]}}, "Methods M-SAM and b are the same: MSAMTrainer on MSAMPlans."),
         ({"methods": {"a": {**M_SAM["M-SAM"], "variant_of": "a"}}}, "a variant of a, which is no other method."),
         ({"plans": {"MSAMPlans": {"planner": "MSAMPlaner"}}}, "did you mean MSAMPlanner?"),
+        ({"transfer": True}, "no two data sets have the same channels, classes and files to transfer between."),
     ],
 )
 def test_one_sentence_says_what_is_wrong(arena, entries, sentence):

@@ -53,7 +53,7 @@ def jobs(tmp_path):
 
 
 def run(jobs, engine):
-    return run_jobs(jobs, lambda job: Path(engine.folder, job.name), engine, lambda states: None, seconds=0)
+    return run_jobs(jobs, lambda name: Path(engine.folder, name), engine, lambda states: None, seconds=0)
 
 
 def test_one_after_the_other(jobs, tmp_path):
