@@ -77,10 +77,15 @@ def split(dataset: str, fold: int) -> dict[str, list[str]]:
 
 
 def write_splits(dataset: str) -> None:
-    """Write the five folds that nnU-Net's first training of a data set would write, unless they are there or cannot be
-    made of so few cases."""
-    splits_file, cases = Path(nnUNet_preprocessed, dataset, "splits_final.json"), sorted(labelled_cases(dataset))
-    if not splits_file.is_file() and len(cases) >= N_FOLDS:
+    """Write the five folds that nnU-Net's first training of a preprocessed data set would write, unless they are there
+    or cannot be made of so few cases."""
+    folder = Path(nnUNet_preprocessed, dataset)
+    splits_file = folder / "splits_final.json"
+    if splits_file.is_file():
+        return
+    ending = load_json(str(folder / "dataset.json"))["file_ending"]
+    cases = sorted(file.name.removesuffix(ending) for file in (folder / "gt_segmentations").glob(f"*{ending}"))
+    if len(cases) >= N_FOLDS:
         with new_file(splits_file) as partial:
             save_json(generate_crossval_split(cases, seed=12345, n_splits=N_FOLDS), str(partial))
 
