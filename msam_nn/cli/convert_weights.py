@@ -1,4 +1,4 @@
-"""``msam convert-weights``: SAM-Med3D's, M-SAM's or a trained nnU-Net's weights, made to fit a data set's plans."""
+"""``msam convert-weights``: SAM-Med3D's, M-SAM's, SAM's or a trained nnU-Net's weights, fit for a data set's plans."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "convert-weights",
         help="make released weights, or a trained nnU-Net's, fit for nnUNetv2_train -pretrained_weights",
-        description="Write SAM-Med3D's or M-SAM's released weights as a file for nnUNetv2_train -pretrained_weights, "
-        "with the classes and input channels of a planned data set; or a checkpoint of nnUNetTrainer, for "
-        "MSAMUNetTrainer, which freezes it and learns clicks.",
+        description="Write SAM-Med3D's or M-SAM's released weights, or SAM's for MaskSAM's plans, as a file for "
+        "nnUNetv2_train -pretrained_weights, with the classes and input channels of a planned data set; or a "
+        "checkpoint of nnUNetTrainer, for MSAMUNetTrainer, which freezes it and learns clicks.",
     )
-    parser.add_argument("source", type=Path, help="sam_med3d_turbo.pth, or .../fold_0/checkpoint_final.pth of nnU-Net")
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="sam_med3d_turbo.pth, sam_vit_b_01ec64.pth, or .../fold_0/checkpoint_final.pth of nnU-Net",
+    )
     parser.add_argument("-d", "--dataset", required=True, help="number or name of the data set")
     parser.add_argument("-p", "--plans", default="MSAMPretrainedPlans", help="default: %(default)s")
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
@@ -69,7 +73,7 @@ def convert(
     """A network for the plans with the source's weights in it, as nnU-Net's ``load_pretrained_weights`` reads it.
 
     Arguments:
-        source: a SAM-Med3D or M-SAM file, or a checkpoint of a U-Net that ``nnUNetv2_train`` wrote.
+        source: a SAM-Med3D, M-SAM or SAM file, or a checkpoint of a U-Net that ``nnUNetv2_train`` wrote.
         plans, dataset_json: nnU-Net's; ``plans`` may be changed.
         seed: for LoRA, adapter and whatever else the file does not have.
         trainer_name: of a baseline on SAM's encoder; None for the trainer that the file's kind belongs to.
@@ -82,25 +86,30 @@ def convert(
     """
     import torch
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, released_state_dict, sha256
+    from msam_nn.networks.masksam import BUILDER
     from msam_nn.networks.weights.nnunet import is_unet_state, load_unet
+    from msam_nn.networks.weights.sam import load_sam
     from msam_nn.networks.weights.sam_med3d import CheckpointError, load_reference_checkpoint
+    from msam_nn.trainers.masksam import architecture as masksam
+    from msam_nn.trainers.masksam.trainer import MaskSAMTrainer
     from msam_nn.trainers.msam.architecture import adopt_plans
     from msam_nn.trainers.msam.trainer import MSAMTrainer
     from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
+    from msam_nn.trainers.planned_trainer import resolve_configuration
 
     weights = released_state_dict(read_weight_file(source))
     if trainer_name is not None:
         trainer, prepare, load = _baseline_on_sam(trainer_name)
+    elif resolve_configuration(plans, configuration)[1].network_arch_class_name == BUILDER:
+        trainer, prepare, load = MaskSAMTrainer, masksam.adopt_plans, load_sam
     elif is_unet_state(weights):
         trainer, prepare, load = MSAMUNetTrainer, prepare_plans, load_unet
     else:
         trainer, prepare, load = MSAMTrainer, adopt_plans, load_reference_checkpoint
     prepare(plans, configuration, dataset_json)
-    manager = PlansManager(plans)
-    resolved = manager.get_configuration(configuration)
+    manager, resolved = resolve_configuration(plans, configuration)
     channels = determine_num_input_channels(manager, resolved, dataset_json)
     outputs = manager.get_label_manager(dataset_json).num_segmentation_heads
     with torch.random.fork_rng(devices=[]):

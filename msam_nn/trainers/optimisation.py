@@ -36,18 +36,3 @@ class StepLRScheduler(PolyLRScheduler):
         for group in self.optimizer.param_groups:
             group["lr"] = self.initial_lr * 0.1**passed
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-
-class WarmupPolyLRScheduler(PolyLRScheduler):
-    """nnU-Net's polynomial schedule behind a linear warm-up over :attr:`warmup` of the training, from a tenth on."""
-
-    warmup = 0.02
-    """As a fraction of the training; trainings of a few epochs have none."""
-
-    def step(self, current_step: float | None = None) -> None:
-        super().step(current_step)
-        step = self.ctr - 1 if current_step is None or current_step == -1 else current_step
-        rate = min(1.0, max(0.1, (step + 1) / (self.warmup * self.max_steps)))
-        for group in self.optimizer.param_groups:
-            group["lr"] *= rate
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

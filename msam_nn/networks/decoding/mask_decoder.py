@@ -1,4 +1,4 @@
-"""From image embedding and prompt tokens to a mask: SAM's dynamic mask head on its two-way transformer, in 3D."""
+"""From image embedding and prompt tokens to a mask: SAM's dynamic mask head on its two-way transformer."""
 
 from __future__ import annotations
 

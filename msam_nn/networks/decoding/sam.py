@@ -32,10 +32,14 @@ class SAMPromptEncoder(nn.Module):
         self.mask_downscaling = make_mask_downscaling(dim, axes=2)
         self.no_mask_embed = nn.Embedding(1, dim)
 
-    def boxes(self, boxes: Tensor, canvas: tuple[int, int]) -> Tensor:
-        """Embed boxes ``(N, 4)``, ``(x1, y1, x2, y2)`` in pixels of a canvas ``(height, width)``, as ``(N, 2, D)``."""
-        size = torch.tensor(canvas[::-1], device=boxes.device)
-        encoded = self.position((boxes.unflatten(-1, (2, 2)) + 0.5) / size)
+    def boxes(self, boxes: Tensor, size: tuple[int, int], canvas: tuple[int, int]) -> Tensor:
+        """Embed boxes ``(N, 4)``, ``(x1, y1, x2, y2)`` in units of a slice, as ``(N, 2, D)``.
+
+        ``size`` and ``canvas`` are height and width in pixels of the slice, and of the canvas in whose top left corner
+        it lies.
+        """
+        x, y = ((boxes[:, axis::2] * size[1 - axis] + 0.5) / canvas[1 - axis] for axis in (0, 1))
+        encoded = self.position(torch.stack([x, y], dim=-1))
         corners = torch.cat([self.point_embeddings[i].weight for i in (TOP_LEFT, BOTTOM_RIGHT)])
         return encoded.to(corners.dtype) + corners
 

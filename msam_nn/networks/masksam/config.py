@@ -106,6 +106,8 @@ class MaskSAMConfig:
                 f"patch_size {self.patch_size} does not divide into tokens of {edge} x {edge} voxels "
                 f"(the nearest that does is {self._fitting()}): change it in the plans' configuration."
             )
+        if self.patch_size[0] * self.grid_size[0] * self.grid_size[1] == 1:
+            raise ValueError(f"patch_size {self.patch_size} is a single token: take more slices or larger ones.")
         if self.n_queries < self.num_classes:
             raise ValueError(
                 f"n_queries {self.n_queries} must be at least num_classes {self.num_classes}: "

@@ -45,6 +45,10 @@ class MaskSAM(nn.Module):
     SAM sees every slice as an image, and decodes it once for every query. Queries differ by the prompts that the
     network itself makes for them, a box, a mask and a token from which its class is read, and never see each other.
     Slices do: through adapters inside SAM's layers, and three-dimensional convolutions around them.
+
+    Where SAM's masks are coarser than the image, a query's mask token also weighs the prompt generator's finest
+    features, from zero on. That gives masks detail and leaves each to its query; the release has convolutions over the
+    masks of all queries instead.
     """
 
     def __init__(self, config: MaskSAMConfig) -> None:
@@ -171,11 +175,8 @@ class MaskSAM(nn.Module):
         canvas_grid = [max(g, config.canvas_grid) for g in config.grid_size]
         position = self.prompt_encoder.grid(config.grid_size, canvas_grid).flatten(0, 1)
         position = (position + self.depth_position[:, None]).repeat(b * n, 1, 1)
-        height, width = (g * config.token_size for g in config.grid_size)
-        pixels = boxes * boxes.new_tensor([width, height, width, height])
-        corners = self.prompt_encoder.boxes(
-            pixels.flatten(0, 2), canvas=tuple(g * config.token_size for g in canvas_grid)
-        )
+        size, canvas = (tuple(g * config.token_size for g in grid) for grid in (config.grid_size, canvas_grid))
+        corners = self.prompt_encoder.boxes(boxes.flatten(0, 2), size, canvas)
         class_tokens = (prompts.tokens + self.class_token).reshape(b * n * t, 1, -1)
         masks, mask_tokens, tokens = self.mask_decoder(
             image.flatten(0, 2), position.to(image.dtype), torch.cat([corners, class_tokens], dim=1)

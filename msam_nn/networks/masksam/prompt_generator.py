@@ -81,8 +81,8 @@ class FeatureFusion(nn.Module):
 class PromptHeads(nn.Module):
     """Reads the prompts of ``N`` queries from fused maps of ``widths`` channels; ``dim`` is ``D``.
 
-    A query's box and token come from one small map of its own. The box is what a network of three layers makes of the
-    map, averaged with the box of the query's mask if that is not empty.
+    A query's box and token come from one small map of its own. The box is what two linear layers make of the map,
+    averaged with the box of the query's mask if that is not empty.
     """
 
     def __init__(self, *, widths: Sequence[int], n_queries: int, dim: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from msam_nn.networks.masksam import SetPrediction
+from msam_nn.preprocessing.masksam.memory import MASK_POINTS
 from msam_nn.trainers.masksam.matching import Matches, assign
 from msam_nn.trainers.masksam.targets import SetTargets
 
@@ -33,7 +34,7 @@ class SetLoss:
     """
 
     volumetric: bool = False
-    points: int = 32_768
+    points: int = MASK_POINTS
     weight_class: float = 0.2
     weight_mask: float = 1.5
     weight_aux_mask: float = 0.5

@@ -10,8 +10,10 @@ from msam_nn.trainers.frozen_encoder import FrozenEncoderMixin
 from msam_nn.trainers.masksam.architecture import adopt_plans, network_config
 from msam_nn.trainers.masksam.losses import SetLoss
 from msam_nn.trainers.masksam.targets import SetTargets, set_targets
-from msam_nn.trainers.optimisation import WarmupPolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer
+
+RELEASED_WEIGHTS = {768: "sam_vit_b_01ec64.pth", 1024: "sam_vit_l_0b3195.pth", 1280: "sam_vit_h_4b8939.pth"}
+"""SAM's files by the width of their encoder."""
 
 
 class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
@@ -21,13 +23,13 @@ class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
     and not with the training loss.
     """
 
-    released_weights = "sam_vit_b_01ec64.pth"
     planner_from_scratch = "MaskSAMPlannerTiny"
     set_loss = SetLoss()
     initial_learning_rate = 5e-4
     decay = 3e-5
     gradient_clip = 12.0
-    schedule = WarmupPolyLRScheduler
+    warmup_steps = 50
+    """Steps over which the learning rate rises to nnU-Net's schedule."""
 
     def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
         adopt_plans(plans, configuration, dataset_json)
@@ -48,6 +50,10 @@ class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
         return self.unwrapped_network
 
     @property
+    def released_weights(self) -> str:
+        return RELEASED_WEIGHTS.get(self.masksam.config.embed_dim, "sam_vit_b_01ec64.pth")
+
+    @property
     def trains_encoder(self) -> bool:
         return not self.masksam.config.freeze_trunk
 
@@ -55,7 +61,20 @@ class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
         """No: attention is fused already, and each mode would be compiled as a network of its own."""
         return False
 
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.scheduled_lr = self.optimizer.param_groups[0]["lr"]
+        self.steps_done = self.current_epoch * self.num_iterations_per_epoch
+
+    def warm_up(self) -> None:
+        """Set the learning rate of the next step."""
+        self.steps_done += 1
+        rate = min(1.0, self.steps_done / self.warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * self.scheduled_lr
+
     def train_step(self, batch: dict) -> dict:
+        self.warm_up()
         self.insist_on_declared_labels(batch["target"])
         data = batch["data"].to(self.device, non_blocking=True)
         targets = self.set_targets(batch["target"].to(self.device, non_blocking=True))

@@ -65,8 +65,8 @@ def test_box_corners():
     encoder.position.gaussian_matrix.copy_(torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0, 0]]))
     for i, embedding in enumerate(encoder.point_embeddings):
         torch.nn.init.constant_(embedding.weight, i)
-    corners = encoder.boxes(torch.tensor([[7.5, 1.5, 15.5, 7.5]]), canvas=(8, 16))
-    # x: (7.5 + 0.5) / 16 = 1/2 -> 2 * 1/2 - 1 = 0; y: 2 / 8 -> -1/2, times 0.5 is a quarter turn back per 2 pi
+    corners = encoder.boxes(torch.tensor([[0.75, 0.375, 1.55, 1.875]]), size=(4, 10), canvas=(8, 16))
+    # x: 0.75 * 10 = 7.5 pixels, (7.5 + 0.5) / 16 = 1/2 is the middle; y: (1.5 + 0.5) / 8 = 1/4, half way to it
     v = 2 * math.pi * torch.tensor([0.0, -0.25, 0, 0])
     torch.testing.assert_close(corners[0, 0], torch.cat([v.sin(), v.cos()]) + 2)
     v = 2 * math.pi * torch.tensor([1.0, 0.5, 0, 0])

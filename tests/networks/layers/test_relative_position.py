@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from msam_nn.networks.layers.relative_position import decomposed_scores, gather_table, sammed3d_scores
+from msam_nn.networks.layers.relative_position import decomposed_scores, fit_table, gather_table, sammed3d_scores
 
 from ..golden import normal
 from ..oracle import explicit_scores
@@ -14,6 +14,26 @@ def test_gather_table():
     table = torch.arange(5.0)[:, None]
     expected = torch.tensor([[2.0, 1, 0], [3, 2, 1]])
     assert torch.equal(gather_table(table, 2, 3)[..., 0], expected)
+
+
+def test_a_table_for_another_size_keeps_distances_or_is_stretched():
+    """S = 3: rows of distances -2 to 2."""
+    table = torch.arange(-2.0, 3)[:, None]
+    assert fit_table(table, 2).flatten().tolist() == [-1, 0, 1]
+    assert torch.equal(fit_table(table, 3), table)
+    stretched = fit_table(table, 4).flatten()
+    assert len(stretched) == 7 and stretched[3] == 0 and stretched[[0, 6]].tolist() == [-2, 2]
+
+
+def test_two_axes():
+    """One head, one channel, 2 x 2 tokens: the term of an axis is the query times the row of the distance."""
+    q = torch.tensor([[1.0, 2], [3, 4]]).reshape(1, 1, 2, 2, 1)
+    (by_row, by_column), padding = decomposed_scores(
+        q, (torch.tensor([[1.0], [2], [3]]), torch.tensor([[0.0], [1], [5]]))
+    )
+    assert padding is None
+    assert by_row[0, 0].tolist() == [[2, 1], [4, 2], [9, 6], [12, 8]]
+    assert by_column[0, 0].tolist() == [[1, 0], [10, 2], [3, 0], [20, 4]]
 
 
 def random_scores_input(grid, size, scale=1.0):

@@ -40,6 +40,7 @@ def test_derived_sizes():
     [
         ({"patch_size": (32, 32)}, r"\(slices, height, width\), got \(32, 32\)"),
         ({"patch_size": (2, 30, 32)}, r"\(2, 30, 32\) does not divide into tokens of 8 x 8 .* \(2, 32, 32\)"),
+        ({"patch_size": (1, 8, 8)}, r"\(1, 8, 8\) is a single token"),
         ({"num_classes": 0}, "num_classes 0"),
         ({"in_channels": 0}, "in_channels 0"),
         ({"n_queries": 2}, "n_queries 2 must be at least num_classes 3"),
