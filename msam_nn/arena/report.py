@@ -17,7 +17,7 @@ COSTS = {
     "training CPU minutes per fold": "training / CPU minutes",
     "prediction CPU seconds": "a prediction / CPU s",
     "prediction seconds": "a prediction / s",
-    "parameters": "parameters",
+    "parameters": "parameters / M",
     "peak GiB of training": "memory of training / GiB",
     "peak GPU GiB": "GPU memory of a prediction / GiB",
 }
@@ -70,7 +70,7 @@ def _dataset(results: Results, tests: pd.DataFrame, name: str, table: pd.DataFra
     of_dataset = tests[tests["dataset"] == name] if len(tests) else tests
     costs = results.costs[results.costs["dataset"] == name]
     dice = pd.to_numeric(table.set_index("method")[METRICS["dice"]].str.split(" ").str[0], errors="coerce")
-    costs = costs.assign(dice=costs["method"].map(dice))
+    costs = costs.assign(dice=costs["method"].map(dice), parameters=costs["parameters"] / 1e6)
     priced = {column: label for column, label in COSTS.items() if column in costs}
     clicks = tables.clicks_table(results, name) if len(results.clicks) else pd.DataFrame()
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Colours of Okabe and Ito, told apart with any kind of colour vision."""
@@ -109,15 +110,22 @@ def cost_scatter(table: pd.DataFrame, costs: dict[str, str], value: str, title: 
         costs: column -> axis label.
     """
     known = {column: label for column, label in costs.items() if (table[column] > 0).any()}
-    figure = Figure(figsize=(3.4 * max(1, len(known)) + 2, 3.4), layout="constrained")
-    panels = figure.subplots(1, max(1, len(known)), squeeze=False, sharey=True)[0]
+    columns = max(1, min(len(known), 3))
+    rows = max(1, -(-len(known) // columns))
+    figure = Figure(figsize=(2.7 * columns + 2, 2.8 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     markers = "osD^vP"
     for axes, (column, label) in zip(panels, known.items(), strict=False):
         for place, row in enumerate(table.to_dict("records")):
             style = {"color": COLOURS[place % len(COLOURS)], "marker": markers[place % len(markers)]}
             axes.plot(row[column], row[value], **style, linestyle="", label=row["method"])
         axes.set(xscale="log", xlabel=label)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3, which="both")
+    for axes in panels[len(known) :]:
+        axes.remove()
     panels[0].set_ylabel(title)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8)
