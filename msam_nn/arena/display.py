@@ -103,7 +103,9 @@ def print_failures(jobs: Sequence[Job], states: States, folder_of: FolderOf, con
     for job in jobs:
         if states[job.name] in (FAILED, KILLED):
             folder = folder_of(job.name)
-            console.print(f"\n{job.name} {states[job.name]}; {folder / 'log.txt'} ends with", style="bold red", soft_wrap=True)
+            console.print(
+                f"\n{job.name} {states[job.name]}; {folder / 'log.txt'} ends with", style="bold red", soft_wrap=True
+            )
             for line in last_lines(folder):
                 console.print(Text(f"  {line}"), soft_wrap=True)
 

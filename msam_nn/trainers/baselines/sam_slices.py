@@ -17,12 +17,6 @@ class SAMSlicesTrainer(BaselineTrainer):
     multiple = (1, 16, 16)
     trunk = "tiny"
 
-    @property
-    def unwrapped_network(self) -> nn.Module:
-        """The network itself, without DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
-        return getattr(network, "_orig_mod", network)
-
 
 class ReleasedTrunk(FrozenEncoderMixin):
     """SAM's ViT-B with the weights that ``msam convert-weights`` and ``-pretrained_weights`` bring; they stay."""
