@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     file = Path(files[0]) if files else Path("grid.yaml")
     if action == "init":
         return init(file, args.force)
-    try:
-        from msam_nn.arena.grid_file import read_grid
-        from msam_nn.arena.schedule import run_jobs  # noqa: F401 rich and submitit are asked for here as well
-    except ModuleNotFoundError as error:
-        raise UserError(f'msam arena needs {error.name}: pip install "msam_nn[arena]".') from error
+    for module in ("rich", "submitit", "yaml"):
+        if find_spec(module) is None:
+            raise UserError(f'It needs {module}: pip install "msam_nn[arena]".')
+    from msam_nn.arena.grid_file import read_grid
+
     grid = read_grid(file)
     if action == "report":
         return report(grid, args)

@@ -69,3 +69,9 @@ def test_a_started_grid_wants_resume(grid, capsys):
 def test_nothing_to_report_is_one_sentence(grid, capsys):
     assert main.main(["arena", "report", "grid.yaml", "-o", "report"]) == 2
     assert "is finished yet" in capsys.readouterr().err and not (grid / "report").exists()
+
+
+def test_what_is_not_installed_is_named(grid, capsys, monkeypatch):
+    monkeypatch.setattr("msam_nn.cli.arena.find_spec", lambda module: None if module == "submitit" else module)
+    assert main.main(["arena", "grid.yaml", "--dry-run"]) == 2
+    assert capsys.readouterr().err == 'msam arena: It needs submitit: pip install "msam_nn[arena]".\n'
