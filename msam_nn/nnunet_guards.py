@@ -79,7 +79,7 @@ def insist_on_plans(dataset: str, plans: str) -> None:
         there = f"there are {', '.join(others)}" if others else "it has not been planned"
         raise UserError(
             f"{dataset} has no plans {plans} ({file} is missing; {there}): run nnUNetv2_plan_and_preprocess with the "
-            f"planner that writes them (-pl MSAMPlanner for MSAMPlans), or correct -p."
+            f"planner that writes them (-pl MSAMPlanner for MSAMPlans, MaskSAMPlanner for MaskSAMPlans), or correct -p."
         )
 
 

@@ -45,8 +45,10 @@ TRAINERS = {
     **_classes("msam_nn.trainers.msam.trainer", "MSAMTrainer"),
     **_classes("msam_nn.trainers.msam.variants", "MSAMFullFinetuneTrainer"),
     **_classes("msam_nn.trainers.msam.paper", "MSAMPaperTrainer"),
+    **_classes("msam_nn.trainers.msam.self_prompted", "MSAMSelfPromptedTrainer"),
     **_classes("msam_nn.trainers.msam_unet.trainer", "MSAMUNetTrainer"),
     **_classes("msam_nn.trainers.masksam.trainer", "MaskSAMTrainer"),
+    **_classes("msam_nn.trainers.masksam.variants", "MaskSAMVolumetricTrainer"),
     **_classes(
         "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",

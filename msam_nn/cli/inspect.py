@@ -88,22 +88,32 @@ def _checkpoint_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
         ("parameters", f"{count_parameters(content['network_weights']):,}"),
     ]
     architecture = plans.get("configurations", {}).get(configuration, {}).get("architecture", {})
-    kwargs = architecture.get("arch_kwargs", {})
-    if "token_size" in kwargs:
-        encoder = f"frozen, LoRA rank {kwargs['lora_rank']}" if kwargs["lora_rank"] else "trained"
-        if kwargs["freeze_encoder"] and not kwargs["lora_rank"]:
-            encoder = "frozen"
-        geometry = f"patch {kwargs['patch_size']}, tokens of {kwargs['token_size']}"
-        lines.append(("network", f"M-SAM, {geometry}, encoder {encoder}"))
-    elif architecture:
-        lines.append(("network", architecture["network_class_name"]))
+    if architecture:
+        lines.append(("network", _network_line(architecture)))
     if PROVENANCE in content:
         lines += [(name.replace("_", " "), str(value)) for name, value in content[PROVENANCE].items()]
     return lines
 
 
+def _network_line(architecture: dict[str, Any]) -> str:
+    """The network of a plans' ``architecture`` in words."""
+    from msam_nn.networks import masksam, msam
+
+    name, kwargs = architecture["network_class_name"], architecture["arch_kwargs"]
+    if name == masksam.BUILDER:
+        trunk = "frozen" if kwargs["freeze_trunk"] else "trained"
+        return f"MaskSAM, patch {kwargs['patch_size']}, {kwargs['n_queries']} queries a slice, trunk {trunk}"
+    if name != msam.BUILDER:
+        return name
+    encoder = f"frozen, LoRA rank {kwargs['lora_rank']}" if kwargs["lora_rank"] else "trained"
+    if kwargs["freeze_encoder"] and not kwargs["lora_rank"]:
+        encoder = "frozen"
+    return f"M-SAM, patch {kwargs['patch_size']}, tokens of {kwargs['token_size']}, encoder {encoder}"
+
+
 def _released_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     from msam_nn.cli.weight_files import count_parameters, released_state_dict
+    from msam_nn.networks.weights.sam import is_sam_state
     from msam_nn.networks.weights.sam_med3d import SAM_PARTS, our_key
 
     weights = {our_key(k.removeprefix("module.")): v for k, v in released_state_dict(content).items()}
@@ -111,12 +121,13 @@ def _released_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     if missing:
         raise UserError(
             f"The file is of no known kind: expected the keys network_weights (nnU-Net, msam convert-weights) or "
-            f"{', '.join(part + '*' for part in SAM_PARTS)} under model_state_dict (SAM-Med3D, M-SAM); "
+            f"{', '.join(part + '*' for part in SAM_PARTS)} (SAM; under model_state_dict SAM-Med3D, M-SAM); "
             f"it has {', '.join(map(str, list(content)[:5])) or 'none'}."
         )
     extended = any(name.startswith("mask_enhanced_adapter.") or ".lora_" in name for name in weights)
+    kind = "SAM" if is_sam_state(weights) else "M-SAM" if extended else "SAM-Med3D"
     return [
-        ("kind", "M-SAM" if extended else "SAM-Med3D"),
+        ("kind", kind),
         ("parameters", f"{count_parameters(weights):,}"),
         ("tensors", f"{len(weights)}: {_parts(weights)}"),
     ]

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from msam_nn.errors import UnsupportedError
+from msam_nn.networks import masksam
 from msam_nn.reports.wording import times
+from msam_nn.trainers.masksam import architecture as masksam_architecture
 from msam_nn.trainers.msam.architecture import adopt_plans
+from msam_nn.trainers.planned_trainer import resolve_configuration
 
 
 @dataclass(frozen=True)
@@ -36,21 +39,28 @@ class PlanFacts:
 
 
 def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> PlanFacts:
-    """The facts of nnU-Net's plans with the M-SAM network that training would use on them.
+    """The facts of nnU-Net's plans with the network that training would use on them: MaskSAM's on its own plans,
+    otherwise M-SAM's.
 
     Raises:
-        UserError: as :func:`msam_nn.trainers.msam.architecture.adopt_plans` does.
+        UnsupportedError: for 2D configurations.
+        UserError: as the ``adopt_plans`` of :mod:`msam_nn.trainers.msam` and :mod:`msam_nn.trainers.masksam` do.
     """
     adopted = deepcopy(plans)
-    adopt_plans(adopted, configuration, dataset_json)
-    manager = PlansManager(adopted)
-    resolved = manager.get_configuration(configuration)
+    _, planned = resolve_configuration(plans, configuration)
+    if len(planned.patch_size) != 3:
+        raise UnsupportedError(f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
+    is_masksam = planned.network_arch_class_name == masksam.BUILDER
+    adopt = masksam_architecture.adopt_plans if is_masksam else adopt_plans
+    adopt(adopted, configuration, dataset_json)
+    manager, resolved = resolve_configuration(adopted, configuration)
     network = resolved.network_arch_init_kwargs
+    token_size, details = _masksam(network) if is_masksam else _msam(network)
 
     def array_order(values) -> np.ndarray:
         return np.asarray(values)[manager.transpose_backward]
 
-    spacing, tokens = array_order(resolved.spacing), array_order(network["token_size"])
+    spacing, tokens = array_order(resolved.spacing), array_order(token_size)
     settings = {
         "planner": plans["experiment_planner_used"],
         "preprocessor": resolved.preprocessor_name,
@@ -62,7 +72,7 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
         "normalisation": ", ".join(resolved.normalization_schemes),
         "network": f"{network['embed_dim']} wide, {network['depth']} blocks, {network['num_heads']} heads, "
         f"decoder {network['decoder_dim']} wide",
-        "stages without clicks": str(network["n_auto_stages"]),
+        **details,
         "batch size": str(resolved.batch_size),
     }
     if share := resolved.configuration.get("oversample_foreground_percent"):
@@ -75,3 +85,15 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
         settings,
         tuple(resolved.configuration.get("planning_notes", ())),
     )
+
+
+def _msam(network: dict) -> tuple[list[int], dict[str, str]]:
+    """Voxels per token in array order of the network, and what only M-SAM has."""
+    return network["token_size"], {"stages without clicks": str(network["n_auto_stages"])}
+
+
+def _masksam(network: dict) -> tuple[list[int], dict[str, str]]:
+    """The same of MaskSAM."""
+    edge = network["token_size"] // network["upsampling"]
+    trunk = "SAM's, frozen" if network["freeze_trunk"] else "trains from scratch"
+    return [1, edge, edge], {"queries a slice": str(network["n_queries"]), "trunk": trunk}

@@ -42,6 +42,8 @@ class PromptableNetwork(nn.Module, ABC):
         num_classes: masks ``K``: foreground classes, or regions.
         background: prepend a background logit of 0 to the output (softmax data sets); False for regions.
         n_auto_stages: refinement stages of a prediction without prompts.
+        has_initial_masks: the automatic stage only hands on masks that the features hold; a training then learns them
+            beside the stages, not as one of them.
         click_reach: standard deviation in voxels, per axis, of the Gaussian by which prediction corrects a click that
             the network overlooked.
         class_chunk: classes decoded at once when predicting; bounds memory with many classes.
@@ -51,6 +53,7 @@ class PromptableNetwork(nn.Module, ABC):
     num_classes: int
     background: bool
     n_auto_stages: int
+    has_initial_masks: bool = False
     click_reach: tuple[float, float, float]
     class_chunk: int = 8
 

@@ -11,7 +11,7 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.networks.msam import MSAMConfig
-from msam_nn.networks.msam.network import BUILDER
+from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.preprocessing.memory import training_memory_gb
 
 TOKEN_EDGES = (4, 8, 16)
@@ -33,8 +33,11 @@ AUTO_STAGES = 1
 """Refinement stages without a click. With a pyramid more of them give the same automatic Dice after the same number of
 steps, and cost steps (benchmarks/NOTES.md)."""
 
-PYRAMID = (8, 16, 32, 64)
-"""Widths of the convolutional features beside the transformer: cheap next to a U-Net's 32, 64, 128."""
+PYRAMID_WIDTHS = ((20.0, 32), (2.0, 16), (0.0, 8))
+"""Channels of single voxels in the pyramid, from how many GB on: nnU-Net's 32 where the device is fast, fewer where
+steps are dear. They double with each level, up to :data:`PYRAMID_LEVELS`."""
+
+PYRAMID_LEVELS = 4
 
 CLICK_SIGMA = 2.0
 """Width in mask cells of a click written into the mask prompt beside a pyramid: with the released 5 a network with fine
@@ -60,12 +63,13 @@ class ArchitectureDesign:
     patch_size: Triple
     token_size: Triple
     model_size: str
+    pyramid: tuple[int, ...]
     notes: tuple[str, ...]
     checkpoint_stages: bool = False
 
     def config(self, *, in_channels: int = 1, num_classes: int = 1, background: bool = True) -> MSAMConfig:
         """The network for so many channels and classes or regions; ``background`` is False for regions."""
-        pyramid = PYRAMID if all(edge in TOKEN_EDGES for edge in self.token_size) else ()
+        pyramid = self.pyramid if all(edge in TOKEN_EDGES for edge in self.token_size) else ()
         return MSAMConfig(
             in_channels=in_channels,
             num_classes=num_classes,
@@ -76,6 +80,7 @@ class ArchitectureDesign:
             background=background,
             mask_prior=MASK_PRIOR,
             pyramid=pyramid,
+            initial_masks=bool(pyramid),
             click_sigma=CLICK_SIGMA if pyramid else MSAMConfig.click_sigma,
             **MODEL_SIZES[self.model_size],
         )
@@ -101,6 +106,16 @@ def choose_model_size(n_cases: int, memory_gb: float) -> tuple[str, str]:
     if n_cases >= 100 and memory_gb >= 6:
         return "small", f"small model: {n_cases} cases, {memory_gb:g} GB (base needs 1000 cases and 20 GB)"
     return "tiny", f"tiny model: {n_cases} cases, {memory_gb:g} GB (small needs 100 cases and 6 GB)"
+
+
+def choose_pyramid(memory_gb: float) -> tuple[int, ...]:
+    """Widths of the convolutional features beside the transformer.
+
+    >>> choose_pyramid(8)
+    (16, 32, 64, 128)
+    """
+    finest = next(width for least, width in PYRAMID_WIDTHS if memory_gb >= least)
+    return tuple(finest << level for level in range(PYRAMID_LEVELS))
 
 
 def token_edges(spacing: Sequence[float], finest: int) -> Triple:
@@ -132,7 +147,7 @@ def design_for_image(
         UserError: if not even one token a patch fits ``memory_gb``.
     """
     size, size_note = choose_model_size(n_cases, memory_gb)
-    budget = token_budget(memory_gb)
+    pyramid, budget = choose_pyramid(memory_gb), token_budget(memory_gb)
 
     def largest(tokens: Triple, checkpoint: bool) -> ArchitectureDesign | None:
         """The median shape in whole tokens, cut where it has most until budget and memory are met."""
@@ -140,7 +155,7 @@ def design_for_image(
         while True:
             if prod(grid) <= budget:
                 patch = tuple(g * t for g, t in zip(grid, tokens, strict=True))
-                design = ArchitectureDesign(patch, tokens, size, (), checkpoint)
+                design = ArchitectureDesign(patch, tokens, size, pyramid, (), checkpoint)
                 config = design.config(in_channels=in_channels, num_classes=num_classes, background=background)
                 if training_memory_gb(config, MIN_BATCH_SIZE) <= memory_gb:
                     return design
@@ -176,6 +191,7 @@ def design_for_image(
     ]
     if best.checkpoint_stages:
         notes.append(f"stages are computed again in the backward pass: the patch becomes {gain:.1f} times as large")
+    notes.append(f"pyramid of {', '.join(map(str, pyramid))} channels: {memory_gb:g} GB (16 from 2 GB on, 32 from 20)")
     return replace(best, notes=(*notes, size_note))
 
 
@@ -209,4 +225,5 @@ def design_architecture(
     """A network for a given patch, as plans of nnU-Net's other planners need it."""
     size, reason = choose_model_size(n_cases, memory_gb)
     tokens = fit_tokens(patch_size, spacing, memory_gb)
-    return ArchitectureDesign(tuple(int(p) for p in patch_size), tokens, size, (reason,))
+    patch = tuple(int(p) for p in patch_size)
+    return ArchitectureDesign(patch, tokens, size, choose_pyramid(memory_gb), (reason,))

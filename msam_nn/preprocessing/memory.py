@@ -14,10 +14,11 @@ from math import prod
 
 import torch
 
-from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.networks import MSAMConfig
 from msam_nn.networks.decoding.prompt_encoder import MASK_CELLS_PER_TOKEN
-from msam_nn.networks.decoding.pyramid_decoder import FINE_CHANNELS
+from msam_nn.networks.decoding.pyramid_decoder import FINE_CHANNELS, PROMPT_CHANNELS
 from msam_nn.networks.encoders.pyramid import pyramid_strides, pyramid_widths
+from msam_nn.networks.msam import build
 
 CLICK_STAGES = 3
 """Refinement stages with clicks that a training step adds to the automatic ones."""
@@ -54,10 +55,11 @@ def count_parameters(config: MSAMConfig) -> int:
     head_dims = config.depth * config.embed_dim // config.num_heads
     if config.adapter:
         head_dims += 3 * config.decoder_dim // config.adapter_heads
+    per_head = sum(w + 1 for w in pyramid_widths(config.pyramid, config.token_size)[:-1]) * config.initial_masks
     return (
         _count_on_meta_device(one_token)
         + (config.in_channels - 1) * (per_channel + 27 * sum(config.pyramid[:1]))
-        + (config.num_classes - 1) * config.decoder_dim
+        + (config.num_classes - 1) * (config.decoder_dim + per_head)
         + (config.n_tokens - 1) * config.embed_dim
         + 2 * sum(extent - 1 for extent in config.grid_size) * head_dims
     )
@@ -66,13 +68,13 @@ def count_parameters(config: MSAMConfig) -> int:
 @cache
 def _count_on_meta_device(config: MSAMConfig) -> int:
     with torch.device("meta"):
-        return MSAM(config).parameter_counts()[1]
+        return build(config).parameter_counts()[1]
 
 
 def bytes_per_sample(config: MSAMConfig) -> int:
     """Activations of one sample: encoder, decoder stages, full-resolution logits and losses, the batch itself."""
     classes = min(config.num_classes, CLASSES_PER_STEP)
-    n_stages = config.n_auto_stages + CLICK_STAGES
+    n_stages = CLICK_STAGES + (0 if config.initial_masks else config.n_auto_stages)
     stage = stage_values(config)
     if config.checkpoint_stages:  # every stage keeps its mask prompts; one at a time is computed again
         kept = CELLS * config.n_tokens + (prod(config.patch_size) if fine_cells(config) else 0)
@@ -83,7 +85,7 @@ def bytes_per_sample(config: MSAMConfig) -> int:
     # Logits, their log-softmax, softmax and the one-hot target: a background channel more, except for regions.
     losses = 4 * n_stages * (classes + config.background) * voxels
     batch = (config.in_channels + 3) * voxels
-    return round(4 * TRANSIENT * (encoder_values(config) + stages + losses + batch))
+    return round(4 * TRANSIENT * (encoder_values(config) + initial_values(config) + stages + losses + batch))
 
 
 def attention_values(config: MSAMConfig, width: int, heads: int) -> int:
@@ -104,6 +106,16 @@ def pyramid_values(config: MSAMConfig) -> int:
     return sum(4 * width * cells for width, cells in zip(widths, _cells(config), strict=True)) if widths else 0
 
 
+def initial_values(config: MSAMConfig) -> int:
+    """Values one image saves in the decoder of initial masks and in its deep supervision."""
+    if not config.initial_masks:
+        return 0
+    *widths, _ = pyramid_widths(config.pyramid, config.token_size)
+    *cells, _ = _cells(config)
+    losses = 4 * (config.num_classes + config.background) * sum(cells)
+    return losses + sum(4 * width * n for width, n in zip(widths, cells, strict=True))
+
+
 def fine_cells(config: MSAMConfig) -> list[int]:
     """Cells of the pyramid's levels that are finer than the mask grid, finest first."""
     return _cells(config)[:-3] if config.pyramid else []
@@ -122,8 +134,10 @@ def stage_values(config: MSAMConfig) -> int:
     transformer = (5 * depth + 3) * width + depth * config.decoder_heads
     upscaling = 22 * width + 16
     per_prompt_token = depth * (20 * width + config.decoder_mlp_dim)
-    mixing = 20 * width + 2 * CELLS if config.pyramid else 0
+    mixing = 20 * width + PROMPT_CHANNELS * CELLS if config.pyramid else 0
     fine = fine_cells(config)
-    finest = 2 * FINE_CHANNELS * sum(fine) + 2 * sum(fine[:1])
+    finest = 2 * FINE_CHANNELS * sum(fine) + PROMPT_CHANNELS * sum(fine[:1])
+    if config.initial_masks:
+        finest += 3 * prod(config.patch_size)
     coarse = config.n_tokens * (prompt + adapter + transformer + upscaling + mixing)
     return coarse + finest + PROMPT_TOKENS * per_prompt_token

@@ -11,8 +11,8 @@ from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization impo
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
 
 from msam_nn.errors import UserError
+from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.networks.msam.config import MSAMConfig
-from msam_nn.networks.msam.network import BUILDER
 from msam_nn.preprocessing.foreground import oversampling
 from msam_nn.preprocessing.normalization import SAMMed3DCTNormalization, SAMMed3DNormalization
 from msam_nn.preprocessing.planners import MSAMPlanner

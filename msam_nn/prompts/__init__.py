@@ -1,4 +1,4 @@
-"""Where prompts come from: nobody, a simulated user, a recorded one."""
+"""Where prompts come from: nobody, the network itself, a simulated user, a recorded one."""
 
 from msam_nn.prompts.corrections import honour_points
 from msam_nn.prompts.simulation import (
@@ -8,9 +8,10 @@ from msam_nn.prompts.simulation import (
     sample_error_clicks,
     uniform_click,
 )
-from msam_nn.prompts.sources import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 __all__ = [
+    "AutomaticPrompts",
     "NoPrompts",
     "RecordedPrompts",
     "SimulatedClicks",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from msam_nn.networks.promptable import PADDING, Points
+from msam_nn.networks.promptable import Points
 from msam_nn.prompts.corrections import honour_points
 from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
 
@@ -32,6 +32,23 @@ class NoPrompts:
         return None
 
 
+class AutomaticPrompts:
+    """What the network proposes itself from the image: its mask of the stage before, and for each class a positive
+    point deep inside a large object of it. Nothing before there is a mask, or for classes that are not in it.
+
+    The idea is MaskSAM's prompt generator (arXiv 2403.14103), in M-SAM's loop.
+    """
+
+    def __init__(self, *, exclusive: bool = True) -> None:
+        self.exclusive = exclusive
+
+    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
+        if masks is None:
+            return None
+        found = foreground(masks, exclusive=self.exclusive)
+        return central_error_clicks(found, found)
+
+
 class RecordedPrompts:
     """A user's points, stage by stage; stages beyond the record get none."""
 
@@ -49,8 +66,8 @@ class SimulatedClicks:
 
     Arguments:
         target: true masks ``(B, K, D, H, W)``, bool.
-        first_click: ``(B,)`` stage of each sample's first click: 0 clicks from nothing (the paper), ``n_auto_stages``
-            corrects the automatic mask, the number of stages or more never clicks. None means 0.
+        first_click: stage of the first click: 0 clicks from nothing (the paper), ``n_auto_stages`` corrects the
+            automatic mask, the number of stages or more never clicks.
         valid: ``(B, 1, D, H, W)`` bool, False where no click may fall (ignore label). None allows all.
         exclusive: whether classes exclude each other (softmax) or not (regions).
         p_central: probability that a click goes to the centre of a large error, as users and the evaluation click.
@@ -63,7 +80,7 @@ class SimulatedClicks:
         self,
         target: Tensor,
         *,
-        first_click: Tensor | None = None,
+        first_click: int = 0,
         valid: Tensor | None = None,
         exclusive: bool = True,
         p_central: float = 0.0,
@@ -79,14 +96,13 @@ class SimulatedClicks:
         self.generator = generator
         self.given: list[Points] = []
 
-    def __call__(self, stage: int, masks: Tensor | None) -> Points:
+    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
+        if stage < self.first_click:
+            return None
         error = self.target if masks is None else self._seen(masks) ^ self.target
         if self.valid is not None:
             error = error & self.valid
         points, labels = self._click(error)
-        if self.first_click is not None:
-            due = (self.first_click <= stage)[:, None, None]
-            labels = torch.where(due, labels, PADDING)
         if self.reach is not None:
             self.given.append(Points(points, labels))
         return Points(points, labels)

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 
 class Session(NamedTuple):
     """The refinement stages of one training step.
 
-    first_click: ``(B,)`` stage of each sample's first click; ``n_stages`` for never.
+    first_click: stage of the first click; ``n_stages`` for never.
     n_stages: all stages.
     silent: stages that run without gradient and are not learned from.
     """
 
-    first_click: Tensor
+    first_click: int
     n_stages: int
     silent: range = range(0)
 
@@ -25,13 +24,13 @@ class Session(NamedTuple):
 @dataclass(frozen=True)
 class ClickRecipe:
     """A training step is automatic (the automatic stages alone, without clicks: short, so that many fit into a
-    training), or clicked. In a clicked step most samples are clicked after the automatic stages, as a user does, some
-    from an empty mask on. In a long session clicks without gradient come before the learned ones, so the network meets
-    late clicks at a third of their price; it is then clicked after the automatic stages for all samples.
+    training), or clicked. In a clicked step the clicks begin after the automatic stages, as a user's do, or at an empty
+    mask. In a long session clicks without gradient come before the learned ones, so the network meets
+    late clicks at a third of their price; it begins after the automatic stages.
 
     Arguments:
         p_automatic: probability of an automatic step.
-        p_from_nothing: of a sample in a clicked step that is no long session, to be clicked from an empty mask.
+        p_from_nothing: of clicks from an empty mask on, in a clicked step that is no long session.
         p_long: of a long session among clicked steps.
         most_earlier: clicks before the learned ones of a long session, at most, at the end of the training; it rises
             from 1 with the training's progress.
@@ -47,27 +46,18 @@ class ClickRecipe:
     corrected: bool = True
 
     def draw(
-        self,
-        batch_size: int,
-        *,
-        n_auto_stages: int,
-        n_click_stages: int,
-        progress: float,
-        generator: torch.Generator,
+        self, *, n_auto_stages: int, n_click_stages: int, progress: float, generator: torch.Generator
     ) -> Session:
         """
         Arguments:
             progress: share of the training that has passed, 0 to 1.
             generator: decides everything, on whatever device it lives.
         """
-        device = generator.device
-        kind, length = torch.rand(2, generator=generator, device=device).tolist()
+        kind, length, beginning = torch.rand(3, generator=generator, device=generator.device).tolist()
         if kind < self.p_automatic:
-            return Session(torch.full((batch_size,), n_auto_stages, device=device), n_auto_stages)
+            return Session(n_auto_stages, n_auto_stages)
         if kind < self.p_automatic + (1 - self.p_automatic) * self.p_long:
             earlier = 1 + int(length * max(1, round(progress * self.most_earlier)))
             silent = range(n_auto_stages, n_auto_stages + earlier)
-            first = torch.full((batch_size,), n_auto_stages, device=device)
-            return Session(first, silent.stop + n_click_stages, silent)
-        draw = torch.rand(batch_size, generator=generator, device=device)
-        return Session(torch.where(draw < self.p_from_nothing, 0, n_auto_stages), n_auto_stages + n_click_stages)
+            return Session(n_auto_stages, silent.stop + n_click_stages, silent)
+        return Session(0 if beginning < self.p_from_nothing else n_auto_stages, n_auto_stages + n_click_stages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.distributed as dist
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
 from msam_nn.networks import PromptableNetwork
@@ -23,11 +24,12 @@ class PromptableTrainer(PlannedTrainer):
     """Trains a :class:`~msam_nn.networks.promptable.PromptableNetwork` to correct itself with simulated clicks.
 
     A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
-    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which samples are clicked when).
+    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which).
 
     The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
-    averaged over the stages. With more than :attr:`max_classes_per_step` classes each step refines a random subset of
-    them; the rest count as background in that step.
+    averaged over the stages; masks that a network has before any prompt get nnU-Net's deep supervision besides. With
+    more than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as
+    background in that step.
     """
 
     click_recipe = ClickRecipe()
@@ -59,7 +61,8 @@ class PromptableTrainer(PlannedTrainer):
 
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
-        loss.weight_ce = loss.weight_dice = 0.5
+        self.stage_loss = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
+        self.stage_loss.weight_ce = self.stage_loss.weight_dice = 0.5
         return loss
 
     def on_train_epoch_start(self) -> None:
@@ -67,15 +70,17 @@ class PromptableTrainer(PlannedTrainer):
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
 
-    def draw_session(self, batch_size: int) -> Session:
-        """Which samples of this step are clicked when."""
-        return self.click_recipe.draw(
-            batch_size,
+    def draw_session(self) -> Session:
+        """When this step is clicked."""
+        session = self.click_recipe.draw(
             n_auto_stages=self.n_stages - self.n_click_stages,
             n_click_stages=self.n_click_stages,
             progress=self.budget_fraction,
             generator=self.click_generator,
         )
+        if self.promptable.has_initial_masks:
+            session = session._replace(silent=range(max(session.first_click, session.silent.stop)))
+        return session
 
     def draw_classes(self) -> Tensor | None:
         """The classes this step refines; None for all."""
@@ -88,23 +93,29 @@ class PromptableTrainer(PlannedTrainer):
     def train_step(self, batch: dict) -> dict:
         self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
-        session = self.draw_session(len(data))
+        session = self.draw_session()
         clicks = self._clicks(targets, session.first_click)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
             loss = self.step_loss(outputs, targets, batch["target"])
+        if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the prompt path's gradients
+            loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
 
-    def step_loss(self, outputs: list[Tensor], targets: Targets, target: Tensor | list[Tensor]) -> Tensor:
-        """Loss of a training step.
+    def step_loss(
+        self, outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]], targets: Targets, target: Tensor | list[Tensor]
+    ) -> Tensor:
+        """Loss of a training step: the mean over the stages, plus that of the automatic outputs.
 
         Arguments:
-            outputs: the stages' logits, as the network returns them.
+            outputs: the stages' logits; with deep supervision ``(automatic, stages)``.
             target: nnU-Net's, a list with deep supervision.
         """
-        return sum(self.loss(logits, targets.loss) for logits in outputs) / len(outputs)
+        automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
+        loss = sum(self.stage_loss(logits, targets.loss) for logits in stages) / max(1, len(stages))
+        return loss if automatic is None else loss + self.loss(automatic, target)
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
@@ -123,9 +134,8 @@ class PromptableTrainer(PlannedTrainer):
         corrects the automatic mask."""
         data, targets, _ = self._on_device(batch, None)
         first = self.promptable.n_auto_stages if self.click_recipe.p_automatic else 0
-        corrects = torch.full((len(data),), first, device=self.device)
         with self._autocast():
-            logits = self.network(data, self._clicks(targets, corrects), self.n_stages)[-1]
+            logits = self.network(data, self._clicks(targets, first), self.n_stages)[-1]
         masks = logits[:, 1:] if self.promptable.background else logits
         found = foreground(masks, exclusive=not self.label_manager.has_regions)
         valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
@@ -155,7 +165,7 @@ class PromptableTrainer(PlannedTrainer):
         )
         return batch["data"].to(self.device, non_blocking=True), targets, classes
 
-    def _clicks(self, targets: Targets, first_click: Tensor) -> SimulatedClicks:
+    def _clicks(self, targets: Targets, first_click: int) -> SimulatedClicks:
         return SimulatedClicks(
             targets.masks,
             first_click=first_click,

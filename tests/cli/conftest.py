@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.networks.msam.network import BUILDER
+from msam_nn.networks.msam.builder import BUILDER
 
 SMALL = dict(
     patch_size=(32, 32, 32),

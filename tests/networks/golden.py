@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.networks import MSAM, MSAMConfig
+from msam_nn.networks.msam import build
 
 CLICKS = (((40, 70, 99), 1), ((12, 64, 30), 0), ((90, 80, 20), 1))
 
@@ -120,7 +121,7 @@ def tiny_config(**changes: Any) -> MSAMConfig:
 def tiny_model(*, seed: int = 0, **changes: Any) -> MSAM:
     """A small network whose every parameter matters, but class embeddings and LoRA keep their initial values."""
     torch.manual_seed(seed)
-    model = MSAM(tiny_config(**changes))
+    model = build(tiny_config(**changes))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if not name.startswith("class_embedding") and ".lora_" not in name:

@@ -5,6 +5,7 @@ from msam_nn.networks import BUILDER, MSAMConfig
 from msam_nn.preprocessing.architecture import (
     MODEL_SIZES,
     choose_model_size,
+    choose_pyramid,
     design_architecture,
     design_for_image,
     fit_tokens,
@@ -48,7 +49,7 @@ def design(shape, spacing=(1, 1, 1), memory_gb=8, *, num_classes=1, n_cases=20, 
 def test_small_images_get_fine_tokens_and_whole_image_patches():
     small = design((35.0, 51.0, 35.0), memory_gb=12)
     assert small.token_size == (4, 4, 4) and small.patch_size == (36, 52, 36)
-    assert len(small.notes) == 3 and "100%" in small.notes[1]
+    assert len(small.notes) == 4 and "100%" in small.notes[1]
 
 
 def test_networks_from_scratch_start_at_the_odds_of_a_rare_lesion():
@@ -59,8 +60,9 @@ def test_networks_from_scratch_start_at_the_odds_of_a_rare_lesion():
 def test_sharp_clicks_go_with_a_pyramid():
     """Tokens of 4, 8 or 16 voxels allow one; those of 5 do not."""
     fine, coarse = (design_architecture((size,) * 3, (1, 1, 1), n_cases=20).config() for size in (64, 25))
-    assert fine.pyramid == (8, 16, 32, 64) and fine.click_sigma == 2.0
-    assert set(coarse.token_size) == {5} and coarse.pyramid == () and coarse.click_sigma == 5.0
+    assert fine.pyramid == (16, 32, 64, 128) and fine.initial_masks and fine.click_sigma == 2.0
+    assert set(coarse.token_size) == {5} and coarse.click_sigma == 5.0
+    assert coarse.pyramid == () and not coarse.initial_masks
 
 
 def test_large_images_get_coarse_tokens_within_the_budget():
@@ -108,6 +110,12 @@ def test_model_size_follows_cases_and_memory():
     assert choose_model_size(300, 8)[0] == "small"
     assert choose_model_size(300, 2)[0] == "tiny"
     assert choose_model_size(2000, 24)[0] == "base"
+
+
+@pytest.mark.parametrize(("memory_gb", "finest"), [(0.5, 8), (1.9, 8), (2, 16), (8, 16), (20, 32)])
+def test_the_pyramid_follows_memory(memory_gb, finest):
+    assert choose_pyramid(memory_gb) == (finest, 2 * finest, 4 * finest, 8 * finest)
+    assert design((64, 64, 64), memory_gb=memory_gb).config().pyramid == choose_pyramid(memory_gb)
 
 
 @pytest.mark.parametrize("size", MODEL_SIZES)

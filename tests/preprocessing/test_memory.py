@@ -4,9 +4,11 @@ from copy import deepcopy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.preprocessing.architecture import MODEL_SIZES, PYRAMID
+from msam_nn.networks import MSAMConfig
+from msam_nn.networks.msam import build
+from msam_nn.preprocessing.architecture import MODEL_SIZES
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -16,6 +18,10 @@ def config(size="tiny", patch=(32, 32, 32), tokens=(8, 8, 8), classes=1, **chang
     return MSAMConfig(
         in_channels=1, num_classes=classes, patch_size=patch, token_size=tokens, **{**MODEL_SIZES[size], **changes}
     )
+
+
+PYRAMID = (8, 16, 32, 64)
+CORRECTING = dict(pyramid=PYRAMID, initial_masks=True, n_auto_stages=1, click_sigma=2.0)
 
 
 @pytest.fixture
@@ -48,13 +54,20 @@ def measure(trainer: MSAMTrainer) -> tuple[int, int]:
         storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
         return tensor
 
-    trainer.network.register_forward_hook(lambda module, inputs, stages: [keep(stage) for stage in stages] and None)
+    def keep_all(outputs):
+        for output in outputs:
+            keep_all(output) if isinstance(output, list) else keep(output)
+
+    trainer.network.register_forward_hook(lambda module, inputs, outputs: keep_all(outputs))
     shape = (trainer.configuration_manager.batch_size, 1, *network.patch_size)
     if network.background:
         target = torch.randint(0, n_heads, shape, dtype=torch.int16)
     else:
         target = torch.randint(0, 2, (shape[0], n_heads, *shape[2:]), dtype=torch.int16)
     batch = {"data": keep(torch.randn(shape)), "target": keep(target)}
+    if network.initial_masks:
+        scales = trainer._get_deep_supervision_scales()
+        batch["target"] = [F.interpolate(target.float(), scale_factor=scale).to(target.dtype) for scale in scales]
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         trainer.train_step(batch)
     parameters = list(trainer.network.parameters())
@@ -76,9 +89,10 @@ def measure(trainer: MSAMTrainer) -> tuple[int, int]:
         (config("small", classes=4), 4),
         (config(classes=2, adapter=False, n_auto_stages=1), 2),
         (config(pyramid=PYRAMID), 2),
-        (config(tokens=(4, 4, 4), patch=(24, 24, 24), classes=2, pyramid=PYRAMID), 2),
-        (config(patch=(12, 64, 64), tokens=(4, 16, 16), classes=3, pyramid=PYRAMID), 2),
-        (config("small", patch=(48, 48, 48), tokens=(16, 16, 16), classes=2, n_auto_stages=1, pyramid=PYRAMID), 2),
+        (config(**CORRECTING), 2),
+        (config(tokens=(4, 4, 4), patch=(24, 24, 24), classes=2, **CORRECTING), 2),
+        (config(patch=(12, 64, 64), tokens=(4, 16, 16), classes=3, background=False, **CORRECTING), 2),
+        (config("small", patch=(48, 48, 48), tokens=(16, 16, 16), classes=2, **CORRECTING), 2),
     ],
     ids=[
         "tiny",
@@ -88,9 +102,10 @@ def measure(trainer: MSAMTrainer) -> tuple[int, int]:
         "small",
         "without adapter",
         "pyramid",
-        "pyramid to fine tokens",
-        "pyramid on anisotropic data",
-        "pyramid to coarse tokens",
+        "initial masks",
+        "initial masks, fine tokens",
+        "initial masks, anisotropic regions",
+        "initial masks, coarse tokens",
     ],  # fmt: skip
 )
 def test_formula_is_within_20_percent_of_a_training_step(make_trainer, network, batch_size):
@@ -116,12 +131,12 @@ def test_checkpointed_stages_keep_one_stage_of_six(make_trainer):
         config("small", (12, 64, 48), (4, 16, 8), 5),
         config(adapter=False),
         config("base", (64, 64, 64), (16, 16, 16), 3),
-        config("small", (12, 64, 48), (4, 16, 8), 5, pyramid=PYRAMID),
+        config("small", (12, 64, 48), (4, 16, 8), 5, **CORRECTING),
     ],
 )
 def test_parameters_are_counted_exactly(network):
     with torch.device("meta"):
-        assert count_parameters(network) == MSAM(network).parameter_counts()[1]
+        assert count_parameters(network) == build(network).parameter_counts()[1]
 
 
 def test_more_than_eight_classes_cost_no_more_activations():

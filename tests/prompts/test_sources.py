@@ -1,7 +1,7 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.prompts import NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 
 def masks_of(*voxels, k=1, value=5.0):
@@ -25,6 +25,20 @@ def test_exclusive_classes_compete_and_regions_do_not():
 
 def test_no_prompts():
     assert NoPrompts()(0, None) is None
+
+
+def test_automatic_prompts_lie_in_the_network_s_own_masks():
+    source = AutomaticPrompts()
+    assert source(0, None) is None
+    points, labels = source(1, masks_of((0, 2, 0, 1), k=2))
+    assert points[0, 0, 0].tolist() == [2, 0, 1] and labels[0].tolist() == [[1], [-1]]
+
+
+def test_automatic_prompts_of_exclusive_classes_and_of_regions():
+    masks = masks_of((0, 1, 1, 1), k=2)
+    masks[0, 1, 1, 1, 1] = 7.0
+    assert AutomaticPrompts()(1, masks).labels[0].tolist() == [[-1], [1]]
+    assert AutomaticPrompts(exclusive=False)(1, masks).labels[0].tolist() == [[1], [1]]
 
 
 def test_recorded_prompts_end():
@@ -57,12 +71,10 @@ def test_an_empty_target_gets_no_click_at_first():
     assert SimulatedClicks(masks_of() > 0)(0, None).labels.item() == -1
 
 
-def test_samples_start_clicking_at_their_own_stage():
-    target = (masks_of((0, 2, 0, 1)) > 0).expand(3, 1, 3, 3, 3)
-    source = SimulatedClicks(target, first_click=torch.tensor([0, 2, 9]))
-    nothing = masks_of().expand(3, 1, 3, 3, 3)
-    assert source(0, None).labels.flatten().tolist() == [1, -1, -1]
-    assert source(2, nothing).labels.flatten().tolist() == [1, 1, -1]
+def test_no_click_before_the_first_one():
+    source = SimulatedClicks(masks_of((0, 2, 0, 1)) > 0, first_click=2)
+    assert source(0, None) is None and source(1, masks_of()) is None
+    assert source(2, masks_of()).labels.item() == 1
 
 
 def test_the_ignore_label_is_never_clicked():

@@ -49,9 +49,7 @@ def template(nnunet_folders, tmp_path_factory):
     model = root / "results" / DATASET / MODEL_NAME
     save_json(trainer.plans_manager.plans, str(model / "plans.json"))
     save_json(dataset_json, str(model / "dataset.json"))
-    shutil.copy(
-        nnunet_folders["nnUNet_preprocessed"] / DATASET / "splits_final.json", root / "preprocessed" / DATASET
-    )
+    shutil.copy(nnunet_folders["nnUNet_preprocessed"] / DATASET / "splits_final.json", root / "preprocessed" / DATASET)
     (root / "images").mkdir()
     image = sorted((root / "raw" / DATASET / "imagesTr").iterdir())[0]
     shutil.copy(image, root / "images")
@@ -112,9 +110,7 @@ def test_the_page_shows_these_answers(answers):
     """Runs last in this file; skipped where not all attempts ran."""
     if len(answers) < len(ATTEMPTS):
         pytest.skip("not all attempts ran, so there is nothing to compare the page with")
-    rows = [
-        f"| {title} | `msam {command}` | {status} | {said} |" for title, (command, status, said) in answers.items()
-    ]
+    rows = [f"| {title} | `msam {command}` | {status} | {said} |" for title, (command, status, said) in answers.items()]
     table = "\n".join(["| attempt | command | exit | answer |", "|---|---|---|---|", *rows, ""])
     page = PAGE.read_text(encoding="utf-8")
     head, rest = page.split(BEGIN)

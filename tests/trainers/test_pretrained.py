@@ -9,7 +9,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 
 from msam_nn.errors import UserError
 from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.networks.msam.network import BUILDER
+from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.msam.variants import MSAMFullFinetuneTrainer
 

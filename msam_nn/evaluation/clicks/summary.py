@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from msam_nn.metrics.click_curves import AREA_CLICKS, THRESHOLDS, describe_curves
+from msam_nn.metrics.click_curves import AREA_CLICKS, CURVE, THRESHOLDS, describe_curves
 from msam_nn.reports.markdown import markdown_table
 
 SHOWN_CLICKS = (0, 1, 3, 5, 10)
@@ -53,6 +53,17 @@ def effort(curves: pd.DataFrame, most_clicks: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def setbacks(scores: pd.DataFrame) -> pd.DataFrame:
+    """How often a round of clicks makes Dice worse, and by how much on average where it does."""
+    present = scores[scores["true_voxels"] > 0].sort_values("clicks", kind="stable")
+    change = present.groupby(CURVE, sort=False)["dice"].diff()
+    groups = [present[name] for name in ROW]
+    made, falls = (change.notna() & mask for mask in (True, change < 0))
+    share = falls.groupby(groups, sort=False).sum() / made.groupby(groups, sort=False).sum()
+    depth = -change.where(falls).groupby(groups, sort=False).mean()
+    return _with_mean_of_classes(pd.DataFrame({"share of clicks": share, "mean fall of Dice": depth}))
+
+
 def durations(scores: pd.DataFrame) -> pd.DataFrame:
     """Median seconds of the prediction before any click, the first click, and later ones."""
     when = pd.cut(scores["clicks"], [-1, 0, 1, scores["clicks"].max() + 1], labels=["before", "first", "later"])
@@ -91,6 +102,8 @@ def to_markdown(scores: pd.DataFrame, *, title: str, protocol: str, tolerance_mm
         f"## Clicks needed\n\nCurves that never get there count with {most} clicks, the most there were.\n\n"
         f"{markdown_table(effort(curves, most))}",
     ]
+    if most > 0:
+        parts.append(f"## Clicks after which Dice falls\n\n{markdown_table(setbacks(scores))}")
     if most >= max(AREA_CLICKS):
         parts.append(
             f"## Area under the curve\n\nAs in the CVPR 2025 interactive segmentation challenge: trapezoid rule over "

@@ -1,7 +1,7 @@
 """The mask decoder with high-resolution features: masks as fine as the image, not as its tokens.
 
 SAM 2 (arXiv 2408.00714) adds the encoder's finer features in its decoder's upscaling; here they come from a
-convolutional pyramid, and the previous mask and the written clicks enter beside them.
+convolutional pyramid, or from the U-Net decoder over it. The previous mask and the written clicks enter beside them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ PROMPT_SCALES = (5.0, 20.0)
 """Logits at which the two channels of a mask prompt saturate."""
 
 
-def squash(mask_prompt: Tensor) -> Tensor:
-    """Mask logits ``(N, 1, ...)`` as two bounded channels ``(N, 2, ...)``."""
-    return torch.cat([torch.tanh(mask_prompt / scale) for scale in PROMPT_SCALES], dim=1)
+PROMPT_CHANNELS = len(PROMPT_SCALES) + 1
+"""And one for the written clicks."""
+
+
+def squash(masks: Tensor, clicks: Tensor) -> Tensor:
+    """Mask logits and written clicks ``(N, 1, ...)`` as bounded channels ``(N, 3, ...)``."""
+    return torch.cat([*(torch.tanh(masks / scale) for scale in PROMPT_SCALES), clicks], dim=1)
 
 
 class PyramidMaskDecoder(MaskDecoder):
@@ -32,11 +36,12 @@ class PyramidMaskDecoder(MaskDecoder):
 
     Arguments:
         widths: channels of the pyramid's levels, finest first, the tokens' level last.
-        starts_released: start where the decoder without pyramid is; otherwise only the finest level starts at zero.
+        corrects: its masks are added to those before and start at zero; otherwise they replace them, and the decoder
+            starts where the one without pyramid is.
     """
 
     def __init__(
-        self, *, dim: int, depth: int, num_heads: int, mlp_dim: int, widths: Sequence[int], starts_released: bool
+        self, *, dim: int, depth: int, num_heads: int, mlp_dim: int, widths: Sequence[int], corrects: bool
     ) -> None:
         super().__init__(dim=dim, depth=depth, num_heads=num_heads, mlp_dim=mlp_dim)
         *fine, quarter, half, _ = widths
@@ -44,16 +49,17 @@ class PyramidMaskDecoder(MaskDecoder):
         self.mix = nn.ModuleList(
             [
                 nn.Conv3d(dim // 4, dim // 4, 3, padding=1),
-                nn.Conv3d(dim // 8 + len(PROMPT_SCALES), dim // 8, 3, padding=1),
+                nn.Conv3d(dim // 8 + PROMPT_CHANNELS, dim // 8, 3, padding=1),
             ]
         )
         self.fine_skips = nn.ModuleList(nn.Conv3d(width, FINE_CHANNELS, 3, padding=1) for width in reversed(fine))
         narrowing = [dim // 8] + [FINE_CHANNELS] * len(fine)
         self.fine_ups = nn.ModuleList(nn.Conv3d(channels, FINE_CHANNELS, 1) for channels in narrowing[: len(fine)])
-        self.fine_prompt = nn.Conv3d(len(PROMPT_SCALES), FINE_CHANNELS, 1, bias=False) if fine else None
+        self.fine_prompt = nn.Conv3d(PROMPT_CHANNELS, FINE_CHANNELS, 1, bias=False) if fine else None
         self.fine_hypernetwork = DeepMLP(dim, dim, FINE_CHANNELS) if fine else None
         zeroed = [self.fine_hypernetwork.layers[-1]] if fine else []
-        for module in [*self.skips, *self.mix, *zeroed] if starts_released else zeroed:
+        zeroed += [self.output_hypernetworks_mlps[0].layers[-1]] if corrects else [*self.skips, *self.mix]
+        for module in zeroed:
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
 
@@ -70,15 +76,15 @@ class PyramidMaskDecoder(MaskDecoder):
         sparse: Tensor,
         class_embedding: Tensor,
         details: Sequence[Tensor],
-        mask_prompt: Tensor,
+        prompt: Tensor,
         fine_prompt: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Decode ``N = B x K`` single masks; the first four arguments are :meth:`MaskDecoder.forward`'s.
 
         Arguments:
             details: from :meth:`image_half`, for ``B`` images.
-            mask_prompt: logits ``(N, 1, 4d, 4h, 4w)``.
-            fine_prompt: the same at the image's resolution; None where no level is finer than the mask grid.
+            prompt: of :func:`squash`, ``(N, 3, 4d, 4h, 4w)``.
+            fine_prompt: the same at the image's resolution; unused where no level is finer than the mask grid.
 
         Returns:
             Mask logits ``(N, 4d, 4h, 4w)``, and what to add to them at the image's resolution ``(N, D, H, W)``, None
@@ -89,14 +95,14 @@ class PyramidMaskDecoder(MaskDecoder):
         y = act(norm(_add(first(keys), details[0])))
         y = y + F.gelu(self.mix[0](y))
         y = act(_add(second(y), details[1]))
-        y = y + F.gelu(self.mix[1](torch.cat([y, squash(mask_prompt)], dim=1)))
+        y = y + F.gelu(self.mix[1](torch.cat([y, prompt], dim=1)))
         masks = torch.einsum("nc,ncdhw->ndhw", self.output_hypernetworks_mlps[0](tokens[:, 1]), y)
         if self.fine_hypernetwork is None:
             return masks, None
         for up, detail in zip(self.fine_ups, details[2:], strict=True):
             y = _add(upsample(up(y), detail.shape[2:]), detail)
             if detail is details[-1]:
-                y = y + self.fine_prompt(squash(fine_prompt))
+                y = y + self.fine_prompt(fine_prompt)
             y = F.gelu(y)
         return masks, torch.einsum("nc,ncdhw->ndhw", self.fine_hypernetwork(tokens[:, 1]), y)
 

@@ -105,8 +105,10 @@ class SAMImageEncoder(nn.Module):
                 window=(window_size,) * 2 if windowed else None,
                 table_size=(table_size,) * 2,
             )
-            block = AdaptedBlock(attention, mlp_ratio, n_slices, adapter_ratio) if n_slices else None
-            self.blocks.append(block or Block(attention, mlp_ratio))
+            if n_slices:
+                self.blocks.append(AdaptedBlock(attention, mlp_ratio, n_slices, adapter_ratio))
+            else:
+                self.blocks.append(Block(attention, mlp_ratio))
         self.neck = make_neck(embed_dim, output_dim, axes=2)
 
     def forward(self, slices: Tensor) -> SAMFeatures:

@@ -38,7 +38,9 @@ class MSAMConfig:
         pyramid: widths of convolutional features at 1, 2, 4, ... voxels a cell, up to the token size (the last width
             counts for all deeper levels), which let masks be as fine as the image; empty for the released network,
             whose masks have four cells a token and axis.
-        mask_prior: added to every mask logit; 0 in released weights, negative where training starts from scratch.
+        initial_masks: a U-Net decoder over the pyramid gives the masks of all classes before any prompt, and stages
+            correct masks; otherwise every stage, the automatic ones too, decodes its masks anew.
+        mask_prior: where mask logits start; 0 in released weights, negative where training starts from scratch.
         n_auto_stages: refinement stages of a prediction without prompts.
         class_chunk: classes decoded at once when predicting; bounds memory with many classes.
         checkpoint_stages: recompute each refinement stage in the backward pass instead of keeping it.
@@ -71,6 +73,7 @@ class MSAMConfig:
     click_sigma: float = 5.0
     click_logit: float = 10.0
     pyramid: tuple[int, ...] = ()
+    initial_masks: bool = False
     mask_prior: float = 0.0
     n_auto_stages: int = 3
     class_chunk: int = 8
@@ -113,6 +116,8 @@ class MSAMConfig:
             raise ValueError(f'relative_position "sammed3d" needs a cubic token grid, got {self.grid_size}.')
         if self.pyramid and any(t < MASK_CELLS_PER_TOKEN or t & (t - 1) for t in self.token_size):
             raise ValueError(f"A pyramid needs tokens of 4, 8, 16, ... voxels on every axis, got {self.token_size}.")
+        if self.initial_masks and not (self.pyramid and self.trains_encoder):
+            raise ValueError("initial_masks needs a pyramid and an encoder that trains.")
         if self.n_auto_stages < 1:
             raise ValueError(f"n_auto_stages must be at least 1, got {self.n_auto_stages}.")
 

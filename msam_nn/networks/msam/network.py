@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from msam_nn.networks.decoding.adapter import ImageHalf, MaskEnhancedAdapter
 from msam_nn.networks.decoding.mask_decoder import MaskDecoder
 from msam_nn.networks.decoding.prompt_encoder import PromptEncoder, write_clicks
-from msam_nn.networks.decoding.pyramid_decoder import PyramidMaskDecoder
+from msam_nn.networks.decoding.pyramid_decoder import PyramidMaskDecoder, squash
 from msam_nn.networks.encoders.pyramid import ConvPyramid
 from msam_nn.networks.encoders.vit import ImageEncoder
 from msam_nn.networks.layers.basic import upsample
@@ -104,7 +104,7 @@ class MSAM(PromptableNetwork):
             self.mask_decoder = MaskDecoder(**transformer)
         else:
             self.mask_decoder = PyramidMaskDecoder(
-                **transformer, widths=self.pyramid.widths, starts_released=not config.trains_encoder
+                **transformer, widths=self.pyramid.widths, corrects=config.initial_masks
             )
         self.mask_enhanced_adapter = None
         if config.adapter:
@@ -128,13 +128,20 @@ class MSAM(PromptableNetwork):
         Raises:
             ValueError: if the image is not of the configured patch size.
         """
+        return self.image_features(*self.embed(image))
+
+    def embed(self, image: Tensor) -> tuple[Tensor, list[Tensor] | None]:
+        """Image embedding ``(B, T, d, h, w)``, and the pyramid's levels; None without pyramid."""
         if tuple(image.shape[2:]) != self.config.patch_size:
             raise ValueError(
                 f"This network takes images of {self.config.patch_size} voxels, got {tuple(image.shape[2:])}: "
                 f"its positional embedding belongs to that patch size."
             )
         levels = None if self.pyramid is None else self.pyramid(image)
-        embedding = self.image_encoder(image, None if levels is None else self.pyramid.embed(levels[-1]))
+        return self.image_encoder(image, None if levels is None else self.pyramid.embed(levels[-1])), levels
+
+    def image_features(self, embedding: Tensor, levels: list[Tensor] | None) -> ImageFeatures:
+        """What the stages take from an image."""
         position = self.prompt_encoder.dense_position().to(embedding.dtype)
         half = None
         if self.mask_enhanced_adapter is not None:
@@ -192,10 +199,11 @@ class MSAM(PromptableNetwork):
         """
         fused, sparse, class_embedding = self._fuse(features, points, labels, mask_prompt, classes)
         b, k = len(features.embedding), len(class_embedding) // len(features.embedding)
-        prompts = [
-            features.embedding.new_zeros(b * k, 1, *size) if prompt is None else prompt.reshape(b * k, 1, *size)
-            for prompt, size in ((mask_prompt, self.config.mask_size), (fine_prompt, self.patch_size))
-        ]
+        prompts = []
+        for prompt, size in ((mask_prompt, self.config.mask_size), (fine_prompt, self.patch_size)):
+            shape = (b * k, 1, *size)
+            none = features.embedding.new_zeros(shape)
+            prompts.append(squash(none if prompt is None else prompt.reshape(shape), none))
         masks, detail = self.mask_decoder.refine(
             fused, features.position, sparse, class_embedding, features.details, *prompts
         )
@@ -203,11 +211,8 @@ class MSAM(PromptableNetwork):
         if detail is None:
             return masks, None
         detail = detail.unflatten(0, (b, k))
-        fine = upsample(masks, self.patch_size) + detail
-        if self.config.trains_encoder:
-            return upsample(fine, self.config.mask_size), fine
         # Where details are zero, the released network goes on from exactly its own mask.
-        return masks + upsample(detail, self.config.mask_size), fine
+        return masks + upsample(detail, self.config.mask_size), upsample(masks, self.patch_size) + detail
 
     def _fuse(
         self,
@@ -315,16 +320,3 @@ class MSAM(PromptableNetwork):
             unused.append(self.mask_enhanced_adapter.add_norm4)
         for module in unused:
             module.requires_grad_(False)
-
-
-def build_from_plans(input_channels: int, num_classes: int, deep_supervision: bool = False, **arch_kwargs: Any) -> MSAM:
-    """What the plans' ``network_class_name`` names: nnU-Net's ``get_network_from_plans`` calls it.
-
-    ``num_classes`` is nnU-Net's number of segmentation heads. ``deep_supervision`` is accepted because nnU-Net passes
-    it, and has no effect: an M-SAM network is supervised at every refinement stage instead.
-    """
-    return MSAM(MSAMConfig.from_arch_kwargs(input_channels, num_classes, arch_kwargs))
-
-
-BUILDER = "msam_nn.networks.msam.build_from_plans"
-"""``network_class_name`` of an M-SAM architecture in nnU-Net's plans."""

@@ -105,12 +105,14 @@ def design_for_image(
     def largest(edge: int, checkpoint: bool, shrink: bool) -> MaskSAMConfig | None:
         """Whole slices, or with ``shrink`` parts of them, cut where they have most, until enough of them fit."""
         grid = [min(MAX_GRID, ceil(s / edge)) for s in plane]
+        if depth * prod(grid) == 1:  # norms cannot train on a single token
+            grid[-1] = 2
         least = min(depth, LEAST_DEPTH if shrink else max(LEAST_DEPTH, ceil(LEAST_DEPTH_SHARE * depth)))
         while True:
             config = deepest(grid, edge, checkpoint)
             if config is not None and config.patch_size[0] >= least:
                 return config
-            if not shrink or max(grid) == 1:
+            if not shrink or prod(grid) <= 2:
                 return config if shrink else None
             grid[grid.index(max(grid))] -= 1
 
@@ -118,7 +120,9 @@ def design_for_image(
         coarsest = edge == VOXELS_PER_TOKEN[-1]
         if not coarsest and max(plane) > MAX_UPSAMPLED_EDGE:
             continue
-        plain, recomputing = (largest(edge, checkpoint, shrink=coarsest) for checkpoint in (False, True))
+        plain = largest(edge, False, shrink=coarsest)
+        # A trunk that trains from scratch runs where time is short, and takes tokens of any size.
+        recomputing = plain if trunk == "tiny" else largest(edge, True, shrink=coarsest)
         if recomputing is not None:
             break
     else:

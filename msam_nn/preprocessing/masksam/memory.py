@@ -21,6 +21,8 @@ from msam_nn.preprocessing.memory import GB, TRANSIENT
 MASK_POINTS = 32_768
 """Pixels of a mask that the losses look at, at most."""
 
+COUNTED_SLICES = 2
+
 TOKENS = 8
 """Of a decoder pass: IoU, four masks, two corners, class."""
 
@@ -37,15 +39,16 @@ def weights_bytes(config: MaskSAMConfig) -> int:
 
 
 def count_parameters(config: MaskSAMConfig) -> tuple[int, int]:
-    """Trained and all parameters. Few depend on the number of slices; the rest is counted on one token."""
+    """Trained and all parameters. Few depend on the number of slices; the rest is counted on a small patch."""
     edge, n_slices = config.voxels_per_token, config.patch_size[0]
-    trained, total = _count_on_meta_device(replace(config, patch_size=(1, edge, edge)))
-    adapters = 3 * config.decoder_depth + 1
-    deeper = _depth_parameters(config, adapters, n_slices) - _depth_parameters(config, adapters, 1)
+    trained, total = _count_on_meta_device(replace(config, patch_size=(COUNTED_SLICES, edge, edge)))
+    deeper = _depth_parameters(config, n_slices) - _depth_parameters(config, COUNTED_SLICES)
     return trained + deeper, total + deeper
 
 
-def _depth_parameters(config: MaskSAMConfig, adapters: int, n_slices: int) -> int:
+def _depth_parameters(config: MaskSAMConfig, n_slices: int) -> int:
+    """Those of the adapters along depth (DMLP), and of one vector a slice in trunk and decoder."""
+    adapters = 3 * config.decoder_depth + 1
     return adapters * (8 * n_slices**2 + 5 * n_slices) + n_slices * (config.embed_dim + config.decoder_dim)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.msam.paper import PUBLISHED
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.msam.variants import FULL_FINETUNING
 
@@ -17,7 +18,7 @@ class SAMMed3DTrainer(MSAMTrainer):
     """
 
     click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=1, p_long=0, p_central=0, corrected=False)
-    architecture_changes = {"adapter": False, "click_sigma": 0.0, **FULL_FINETUNING}
+    architecture_changes = {**PUBLISHED, "adapter": False, "click_sigma": 0.0, **FULL_FINETUNING}
 
     @property
     def n_stages(self) -> int:

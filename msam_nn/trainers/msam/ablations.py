@@ -6,12 +6,12 @@ Each comes with the recipe of :class:`MSAMTrainer` and, to reproduce the table, 
 
 from __future__ import annotations
 
-from msam_nn.trainers.msam.paper import MSAMPaperTrainer
+from msam_nn.trainers.msam.paper import PUBLISHED, MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.msam.variants import FULL_FINETUNING, MSAMFullFinetuneTrainer
 
 WITHOUT_MEA = {"adapter": False}
-FROZEN_ENCODER = {"lora_rank": 0, "freeze_encoder": True}
+FROZEN_ENCODER = {"lora_rank": 0, "freeze_encoder": True, "initial_masks": False}
 
 
 class MSAMWithoutMEATrainer(MSAMTrainer):
@@ -29,17 +29,17 @@ class MSAMFrozenEncoderTrainer(MSAMTrainer):
 class MSAMPaperTrainer_withoutMEA(MSAMPaperTrainer):
     """:class:`MSAMWithoutMEATrainer` with the paper's recipe."""
 
-    architecture_changes = WITHOUT_MEA
+    architecture_changes = {**PUBLISHED, **WITHOUT_MEA}
 
 
 class MSAMPaperTrainer_frozenEncoder(MSAMPaperTrainer):
     """:class:`MSAMFrozenEncoderTrainer` with the paper's recipe."""
 
-    architecture_changes = FROZEN_ENCODER
+    architecture_changes = {**PUBLISHED, **FROZEN_ENCODER}
 
 
 class MSAMPaperTrainer_fullFinetune(MSAMPaperTrainer):
     """:class:`MSAMFullFinetuneTrainer` with the paper's recipe."""
 
     initial_learning_rate = MSAMFullFinetuneTrainer.initial_learning_rate
-    architecture_changes = FULL_FINETUNING
+    architecture_changes = {**PUBLISHED, **FULL_FINETUNING}

@@ -62,7 +62,8 @@ def _fit_to_patch(inherited: dict, patch_size: list[int], spacing: list[float]) 
     if any(p % t for p, t in zip(patch_size, tokens, strict=True)):
         tokens = fit_tokens(patch_size, spacing)
     pyramid = inherited.get("pyramid", []) if all(edge in TOKEN_EDGES for edge in tokens) else []
-    return {**inherited, "patch_size": list(patch_size), "token_size": list(tokens), "pyramid": pyramid}
+    fitting = {"patch_size": list(patch_size), "token_size": list(tokens), "pyramid": pyramid}
+    return {**inherited, **fitting, "initial_masks": bool(pyramid) and inherited.get("initial_masks", False)}
 
 
 def network_config(

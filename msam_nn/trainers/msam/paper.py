@@ -10,6 +10,9 @@ from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import StepLRScheduler
 
+PUBLISHED = {"pyramid": [], "initial_masks": False}
+"""Masks of four cells a token, decoded anew at each stage."""
+
 
 class MSAMPaperTrainer(MSAMTrainer):
     """As published (arXiv 2403.05912, section 4.1): ten stages of clicks from an empty mask, random flips as the only
@@ -20,6 +23,7 @@ class MSAMPaperTrainer(MSAMTrainer):
 
     click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=1, p_long=0, p_central=0, corrected=False)
     schedule = StepLRScheduler
+    architecture_changes = PUBLISHED
 
     def initialize(self) -> None:
         self.num_epochs = 200

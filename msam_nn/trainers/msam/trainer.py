@@ -8,7 +8,8 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
-from msam_nn.networks import MSAM
+from msam_nn.networks.encoders.pyramid import pyramid_strides
+from msam_nn.networks.msam import MSAM, CorrectingMSAM, build
 from msam_nn.trainers.frozen_encoder import FrozenEncoderMixin
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
@@ -34,11 +35,13 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
         enable_deep_supervision: bool = False,
     ) -> nn.Module:
         """Build the network from the plans alone; nnU-Net's predictor calls this too."""
-        network = MSAM(network_config(configuration_manager, num_input_channels, num_output_channels))
+        config = network_config(configuration_manager, num_input_channels, num_output_channels)
+        network = build(config, enable_deep_supervision)
         network.freeze_multimask_output()
         return network
 
     def initialize(self) -> None:
+        self.enable_deep_supervision = self.configuration_manager.network_arch_init_kwargs.get("initial_masks", False)
         super().initialize()
         trained, total = self.msam.parameter_counts()
         self.print_to_log_file(
@@ -54,5 +57,13 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
     def msam(self) -> MSAM:
         return self.promptable
 
+    def _get_deep_supervision_scales(self) -> list[list[float]] | None:
+        if not self.enable_deep_supervision:
+            return None
+        tokens = tuple(self.configuration_manager.network_arch_init_kwargs["token_size"])
+        return [[1 / cell for cell in stride] for stride in pyramid_strides(tokens)[:-1]]
+
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        """M-SAM is supervised at every refinement stage, not at every resolution."""
+        """Networks without initial masks are supervised at every refinement stage, not at every resolution."""
+        if isinstance(self.msam, CorrectingMSAM):
+            self.msam.deep_supervision = enabled and self.enable_deep_supervision

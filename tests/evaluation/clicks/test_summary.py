@@ -5,7 +5,16 @@ from math import inf, nan
 import pandas as pd
 import pytest
 
-from msam_nn.evaluation.clicks.summary import ALL, absences, areas, durations, effort, scores_at, to_markdown
+from msam_nn.evaluation.clicks.summary import (
+    ALL,
+    absences,
+    areas,
+    durations,
+    effort,
+    scores_at,
+    setbacks,
+    to_markdown,
+)
 from msam_nn.metrics.click_curves import describe_curves
 
 
@@ -64,6 +73,12 @@ def test_areas_and_their_spread_over_seeds(scores):
     assert table.loc[("uniform", "b"), "Dice AUC"] == 4
 
 
+def test_setbacks_are_clicks_after_which_dice_falls():
+    scores = pd.DataFrame(curve("one", "a", 0, [0.2, 0.5, 0.4, 0.4, 0.7]) + curve("two", "a", 0, [0.9, 0.6, 0.8, 0.8]))
+    assert setbacks(scores).loc[("uniform", "a")].tolist() == pytest.approx([2 / 7, (0.1 + 0.3) / 2])
+    assert setbacks(scores[scores["case"] == "one"].head(2)).loc[("uniform", "a"), "share of clicks"] == 0
+
+
 def test_durations_tell_first_and_later_clicks_apart(scores):
     assert durations(scores).loc["uniform"].tolist() == [3, 1, pytest.approx((1 / 3 + 1 / 4) / 2)]
 
@@ -78,6 +93,7 @@ def test_absent_classes_are_counted(scores):
 def test_the_summary_names_its_protocol(scores):
     text = to_markdown(scores, title="Dataset", protocol="a crop, not comparable", tolerance_mm=2)
     assert text.startswith("# Dataset\n\nProtocol: a crop, not comparable. 2 cases")
+    assert "Clicks after which Dice falls" in text
     assert "NSD at 2 mm" in text and "Area under the curve" in text and "Not counted above" in text
 
 

@@ -18,9 +18,10 @@ def click(model, voxel=(3, 5, 7)):
 
 def test_a_mask_prompt_saturates_at_two_scales():
     prompt = torch.tensor([-1e3, 0.0, 5.0, 20.0]).view(4, 1, 1, 1, 1)
-    expected = torch.tensor([[-1, -1], [0, 0], [1.0, 0.25], [4.0, 1.0]])
-    expected[2:] = expected[2:].tanh()
-    torch.testing.assert_close(squash(prompt)[:, :, 0, 0, 0], expected)
+    clicks = torch.tensor([0.0, 1.0, -1.0, 0.5]).view(4, 1, 1, 1, 1)
+    expected = torch.tensor([[-1, -1, 0], [0, 0, 1], [1.0, 0.25, -1], [4.0, 1.0, 0.5]])
+    expected[2:, :2] = expected[2:, :2].tanh()
+    torch.testing.assert_close(squash(prompt, clicks)[:, :, 0, 0, 0], expected)
 
 
 @pytest.mark.parametrize("token", [4, 8, 16])
@@ -70,7 +71,7 @@ def test_the_previous_mask_and_clicks_reach_the_finest_level():
 
 
 def test_resuming_continues_where_a_stage_ended():
-    model = tiny_model(pyramid=WIDTHS, click_sigma=0.0)
+    model = tiny_model(pyramid=WIDTHS, initial_masks=True, click_sigma=0.0)
     features = model.encode(tiny_image(model))
     first = model.refine(features, click(model), None)
     resumed = model.resume(model.masks(first))

@@ -107,9 +107,7 @@ def test_a_2d_configuration_trains_on_single_slices(make_trainer, masksam_plans)
 
 def test_a_frozen_trunk_without_weights_stops(make_trainer):
     trainer = make_trainer(freeze_trunk=True)
-    with pytest.raises(
-        UserError, match=r"convert-weights sam_vit_b_01ec64.pth .*MaskSAMPlannerTiny"
-    ):
+    with pytest.raises(UserError, match=r"convert-weights sam_vit_b_01ec64.pth .*MaskSAMPlannerTiny"):
         trainer.on_train_start()
     with torch.no_grad():
         trainer.masksam.image_encoder.pos_embed += 1

@@ -26,10 +26,11 @@ def main(rank: int, folder: Path) -> None:
     target = torch.randint(0, 3, (1, 1, 16, 32, 32), generator=generator)
     masks = torch.cat([target == 1, target == 2], dim=1)
     for _ in range(2):
-        clicks = SimulatedClicks(masks, first_click=torch.tensor([2]), generator=generator)
-        stages = network(torch.randn(1, 1, 16, 32, 32, generator=generator), clicks, 3)
-        sum(trainer.loss(logits, target) for logits in stages).backward()
-    torch.save(trainer.network.class_embedding.grad, folder / f"gradient_{rank}.pth")
+        clicks = SimulatedClicks(masks, first_click=2, generator=generator)
+        outputs, stages = network(torch.randn(1, 1, 16, 32, 32, generator=generator), clicks, 3)
+        loss = sum(trainer.stage_loss(logits, target) for logits in stages)
+        (loss + sum(output.square().mean() for output in outputs)).backward()
+    torch.save(trainer.network.click_gain.grad, folder / f"gradient_{rank}.pth")
     dist.barrier()  # no rank leaves while the other still reads from it
 
 

@@ -24,7 +24,7 @@ def make(phantom_plans, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     plans, dataset_json = phantom_plans
     kwargs = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
-    kwargs.update(lora_rank=2, freeze_encoder=True)
+    kwargs.update(lora_rank=2, freeze_encoder=True, initial_masks=False)
 
     def make(trainer_class):
         trainer = trainer_class(copy.deepcopy(plans), "3d_fullres", 0, dataset_json, device=torch.device("cpu"))
