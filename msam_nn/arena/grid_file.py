@@ -23,6 +23,7 @@ from msam_nn.errors import UserError
 from msam_nn.evaluation.results_folder import class_values
 from msam_nn.evaluation.transfer import channel_order, match_classes
 from msam_nn.nnunet_folders import dataset_name
+from msam_nn.preprocessing.network_planner import NetworkPlanner
 from msam_nn.trainer_names import parse
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 
@@ -32,6 +33,8 @@ PLANNERS = {
     "nnUNetResEncUNetLPlans": "nnUNetPlannerResEncL",
     "MSAMPlans": "MSAMPlanner",
     "MSAMPretrainedPlans": "MSAMPretrainedPlanner",
+    "MaskSAMPlans": "MaskSAMPlanner",
+    "MaskSAMTinyPlans": "MaskSAMPlannerTiny",
 }
 """Plans -> the planner that writes them, where the grid does not say."""
 
@@ -234,8 +237,14 @@ def _plans(name: str, entry: object, problems: list[str]) -> Plans:
     folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
     module = "nnunetv2.experiment_planning"
     found = _collect(problems, recursive_find_python_class, folder, planner, module)
-    named = signature(found.__init__).parameters["plans_name"].default if found else name
-    return Plans(planner, tuple(shlex.split(options)), named != name)
+    return Plans(planner, tuple(shlex.split(options)), found is not None and plans_name_of(found) != name)
+
+
+def plans_name_of(planner: type) -> str:
+    """What a planner calls its plans: ours say so, nnU-Net's have it as a default of their constructor."""
+    if issubclass(planner, NetworkPlanner):
+        return planner.default_plans_name
+    return signature(planner.__init__).parameters["plans_name"].default
 
 
 def transfers_between(datasets: list[str]) -> tuple[tuple[str, str], ...]:

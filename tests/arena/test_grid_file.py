@@ -1,10 +1,14 @@
 """Grids that are right, and the sentences for those that are not."""
 
+import os
+
+import nnunetv2
 import pytest
 import yaml
+from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
 from msam_nn.arena.grid import Method, Plans
-from msam_nn.arena.grid_file import read_grid, transfers_between
+from msam_nn.arena.grid_file import PLANNERS, plans_name_of, read_grid, transfers_between
 from msam_nn.arena.template import TEMPLATE
 from msam_nn.errors import UserError
 
@@ -100,6 +104,13 @@ def test_the_template_is_a_grid(arena):
     entries = yaml.safe_load(TEMPLATE)
     grid = read_grid(arena(**{**entries, "datasets": [900], "device": "cpu"}))
     assert [method.clicks for method in grid.methods] == [None, ("-n", "5"), ("-n", "5"), ("--start", "empty")]
+
+
+def test_every_planner_that_is_known_writes_the_plans_it_is_known_for():
+    for plans, planner in PLANNERS.items():
+        folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
+        found = recursive_find_python_class(folder, planner, "nnunetv2.experiment_planning")
+        assert plans_name_of(found) == plans
 
 
 def test_transfers_are_between_data_sets_that_fit(tmp_path, monkeypatch):
