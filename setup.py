@@ -27,9 +27,12 @@ DEPENDENCIES = [
 
 SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "nninteractive-client>=2.6,<3"]
 BASELINES = ["monai>=1.4", "einops"]
+ARENA = ["submitit>=1.5", "rich>=13", "pyyaml>=6"]
 EXTRAS = {
+    "arena": ARENA,
     "baselines": BASELINES,
     "docs": ["mkdocs-material>=9", "mkdocstrings[python]>=0.26"],
+    "ray": ["ray>=2.40", *ARENA],
     "serve": SERVE,
     "test": [
         "pytest>=8",
@@ -38,6 +41,7 @@ EXTRAS = {
         "schemathesis>=4",
         "playwright>=1.45",
         "transformers>=4.50",
+        *ARENA,
         *BASELINES,
         *SERVE,
     ],

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from batchgenerators.utilities.file_and_folder_operations import load_json
+from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+from nnunetv2.utilities.crossval_split import generate_crossval_split
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from msam_nn.errors import UserError
+from msam_nn.folders import new_file
+
+N_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,20 @@ def split(dataset: str, fold: int) -> dict[str, list[str]]:
     if not 0 <= fold < len(splits):
         raise UserError(f"{splits_file} has no fold {fold}.")
     return splits[fold]
+
+
+def write_splits(dataset: str) -> None:
+    """Write the five folds that nnU-Net's first training of a preprocessed data set would write, unless they are there
+    or cannot be made of so few cases."""
+    folder = Path(nnUNet_preprocessed, dataset)
+    splits_file = folder / "splits_final.json"
+    if splits_file.is_file():
+        return
+    ending = load_json(str(folder / "dataset.json"))["file_ending"]
+    cases = sorted(file.name.removesuffix(ending) for file in (folder / "gt_segmentations").glob(f"*{ending}"))
+    if len(cases) >= N_FOLDS:
+        with new_file(splits_file) as partial:
+            save_json(generate_crossval_split(cases, seed=12345, n_splits=N_FOLDS), str(partial))
 
 
 @lru_cache(maxsize=4)

@@ -62,6 +62,13 @@ TRAINERS = {
     **_classes("msam_nn.trainers.baselines.swin_unetr", "SwinUNETRTrainer"),
     **_classes("msam_nn.trainers.baselines.nnformer", "nnFormerTrainer"),
     **_classes("msam_nn.trainers.baselines.transunet", "TransUNetTrainer"),
+    **_classes(
+        "msam_nn.trainers.baselines.sam_slices",
+        "SAM3DTrainer",
+        "SAM3DPretrainedTrainer",
+        "MedSATrainer",
+        "MedSAPretrainedTrainer",
+    ),
 }
 """Each of them, and each of nnU-Net's, also exists with a budget in its name: see :func:`budgeted`."""
 

@@ -79,3 +79,25 @@ def test_lost_case(folders):
 def test_no_raw_data(folders):
     with pytest.raises(UserError, match="no raw data set"):
         labelled_cases("Dataset009_Planned")
+
+
+def test_the_splits_are_those_that_nnunet_writes(nnunet_folders, tmp_path, monkeypatch):
+    import shutil
+
+    import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from msam_nn.nnunet_folders import write_splits
+
+    name = "Dataset900_TumourPhantom"
+    shutil.copytree(nnunet_folders["nnUNet_preprocessed"] / name, tmp_path / name)
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    file = tmp_path / name / "splits_final.json"
+    file.unlink(missing_ok=True)
+    write_splits(name)
+    ours = json.loads(file.read_text())
+    file.unlink()
+    plans = json.loads((tmp_path / name / "MSAMPlans.json").read_text()) | {"continue_training": False}
+    dataset_json = json.loads((tmp_path / name / "dataset.json").read_text())
+    nnUNetTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu")).do_split()
+    assert json.loads(file.read_text()) == ours and len(ours) == 5

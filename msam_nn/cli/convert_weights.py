@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-p", "--plans", default="MSAMPretrainedPlans", help="default: %(default)s")
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write, e.g. init.pth")
+    parser.add_argument(
+        "-tr", dest="trainer", help="of SAM's weights: the trainer they are for (SAM3DPretrainedTrainer, ...)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="for the weights that are new (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an existing output file")
 
@@ -45,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     dataset = find_dataset(args.dataset)
     plans = read_json(dataset / f"{args.plans}.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
     dataset_json = read_json(dataset / "dataset.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
-    content, trainer = convert(args.source, plans, args.configuration, dataset_json, seed=args.seed)
+    content, trainer = convert(
+        args.source, plans, args.configuration, dataset_json, seed=args.seed, trainer_name=args.trainer
+    )
     write_weight_file(content, args.output, force=args.force)
     print(f"{args.output}\n{describe(content)}")
     print(
@@ -56,7 +62,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def convert(
-    source: Path, plans: dict[str, Any], configuration: str, dataset_json: dict[str, Any], *, seed: int = 0
+    source: Path,
+    plans: dict[str, Any],
+    configuration: str,
+    dataset_json: dict[str, Any],
+    *,
+    seed: int = 0,
+    trainer_name: str | None = None,
 ) -> tuple[dict[str, Any], str]:
     """A network for the plans with the source's weights in it, as nnU-Net's ``load_pretrained_weights`` reads it.
 
@@ -64,6 +76,7 @@ def convert(
         source: a SAM-Med3D, M-SAM or SAM file, or a checkpoint of a U-Net that ``nnUNetv2_train`` wrote.
         plans, dataset_json: nnU-Net's; ``plans`` may be changed.
         seed: for LoRA, adapter and whatever else the file does not have.
+        trainer_name: of a baseline on SAM's encoder; None for the trainer that the file's kind belongs to.
 
     Returns:
         ``network_weights`` (a state dict) and the provenance under ``msam_nn``; and the trainer to use them with.
@@ -87,7 +100,9 @@ def convert(
     from msam_nn.trainers.planned_trainer import resolve_configuration
 
     weights = released_state_dict(read_weight_file(source))
-    if resolve_configuration(plans, configuration)[1].network_arch_class_name == BUILDER:
+    if trainer_name is not None:
+        trainer, prepare, load = _baseline_on_sam(trainer_name)
+    elif resolve_configuration(plans, configuration)[1].network_arch_class_name == BUILDER:
         trainer, prepare, load = MaskSAMTrainer, masksam.adopt_plans, load_sam
     elif is_unet_state(weights):
         trainer, prepare, load = MSAMUNetTrainer, prepare_plans, load_unet
@@ -125,6 +140,23 @@ def convert(
         "unused": report.unused,
     }
     return {"network_weights": network.state_dict(), PROVENANCE: provenance}, trainer.__name__
+
+
+def _baseline_on_sam(name: str) -> tuple[type, Callable, Callable]:
+    """The trainer, what makes plans fit it, and what loads SAM's weights into its network.
+
+    Raises:
+        UserError: for any other trainer.
+    """
+    from msam_nn.networks.weights.sam import load_sam
+    from msam_nn.trainers.baselines import sam_slices
+
+    trainer = getattr(sam_slices, name, None)
+    on_sam = {cls.__name__ for cls in vars(sam_slices).values() if isinstance(cls, type)
+              and issubclass(cls, sam_slices.ReleasedTrunk) and cls is not sam_slices.ReleasedTrunk}  # fmt: skip
+    if name not in on_sam:
+        raise UserError(f"-tr is for baselines on SAM's encoder, {' and '.join(sorted(on_sam))}; not {name}.")
+    return trainer, lambda plans, configuration, _: trainer.fit_plans(plans, configuration), load_sam
 
 
 def find_dataset(name_or_id: str) -> Path:

@@ -21,6 +21,7 @@ COMMANDS = (
     "serve",
     "clicks",
     "compare",
+    "arena",
     "transfer",
     "convert-weights",
     "inspect",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import torch
@@ -68,19 +68,25 @@ def n_parameters(predictor: nnUNetPredictor) -> int:
     return sum(parameter.numel() for parameter in predictor.network.parameters())
 
 
-def measure_prediction(predictor: nnUNetPredictor, images: Sequence[Path]) -> tuple[float, float]:
-    """Predict one case twice, as ``nnUNetv2_predict`` does by default, and measure the second time.
+class PredictionCost(NamedTuple):
+    """Seconds from the arrays in memory to the segmentation, CPU seconds of the process meanwhile, and GiB of GPU
+    memory at the peak, NaN on CPU."""
 
-    Returns:
-        (seconds from the arrays in memory to the segmentation, GiB of GPU memory at the peak); memory is NaN on CPU.
-    """
+    seconds: float
+    cpu_seconds: float
+    gpu_gib: float
+
+
+def measure_prediction(predictor: nnUNetPredictor, images: Sequence[Path]) -> PredictionCost:
+    """Predict one case twice, as ``nnUNetv2_predict`` does by default, and measure the second time."""
     reader = predictor.plans_manager.image_reader_writer_class()
     image, properties = reader.read_images([str(file) for file in images])
     on_gpu = predictor.device.type == "cuda"
     for _ in range(2):
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(predictor.device)
-        began = perf_counter()
+        began, cpu_began = perf_counter(), process_time()
         predictor.predict_single_npy_array(image, properties)
-        seconds = perf_counter() - began
-    return seconds, torch.cuda.max_memory_allocated(predictor.device) / 2**30 if on_gpu else float("nan")
+        seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
+    gpu_gib = torch.cuda.max_memory_allocated(predictor.device) / 2**30 if on_gpu else float("nan")
+    return PredictionCost(seconds, cpu_seconds, gpu_gib)

@@ -39,6 +39,12 @@ def table_html(table: pd.DataFrame, decimals: int = 3) -> str:
     return table.to_html(border=0, na_rep="–", float_format=f"{{:.{decimals}f}}".format, escape=True)
 
 
+def rows_html(table: pd.DataFrame, decimals: int = 3) -> str:
+    """:func:`table_html` of a table whose first column stands in place of row numbers."""
+    first = table.columns[0]
+    return table_html(table.set_index(first).rename_axis(index=None, columns=first), decimals)
+
+
 def write_page(path: str | Path, template: str, *, title: str, **context) -> Path:
     """Fill a template of ``msam_nn/reports/templates`` (it extends ``base.html``) and write the page.
 

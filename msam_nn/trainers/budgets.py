@@ -15,6 +15,9 @@ from msam_nn.trainers.progress import ProgressMixin
 NO_LIMIT = 1_000_000
 """Epochs of a training that a time budget ends."""
 
+SPENT = "budget_minutes_spent"
+"""Entry of nnU-Net's log: minutes of the budget that were spent by the end of each epoch."""
+
 
 class _BudgetSpent(Exception):
     """Ends the epoch loop."""
@@ -53,17 +56,25 @@ class MinutesMixin(EpochsMixin):
 
     Epochs have 25 iterations; the learning rate follows the schedule by the share of the budget that is spent. The
     clock starts with the first epoch; checkpoints and online validation count, the final validation does not. An
-    unfinished epoch is trained but not validated. A training continued with ``--c`` starts a new budget. With several
-    GPUs the first one's clock decides for all.
+    unfinished epoch is trained but not validated. A training continued with ``--c`` has what its checkpoint left of the
+    budget. With several GPUs the first one's clock decides for all.
     """
+
+    spent_before = 0.0
+    """Minutes that the sessions before this one spent, up to the checkpoint."""
 
     @property
     def planned_epochs(self) -> int:
         return NO_LIMIT
 
     @property
-    def spent(self) -> float:
+    def spent_now(self) -> float:
+        """Of the budget, by this session."""
         return self.minutes_spent
+
+    @property
+    def spent(self) -> float:
+        return self.spent_before + self.spent_now
 
     @property
     def budget_fraction(self) -> float:
@@ -73,12 +84,25 @@ class MinutesMixin(EpochsMixin):
     @property
     def minutes_left(self) -> float:
         left = self.budget - self.spent
-        return left * self.minutes_spent / self.spent if self.spent else float("nan")
+        return left * self.minutes_spent / self.spent_now if self.spent_now else float("nan")
 
     def configure_optimizers(self, *args, **kwargs):
         optimizer, scheduler = super().configure_optimizers(*args, **kwargs)
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 25, 3
         return optimizer, _ScheduledByBudget(scheduler, self)
+
+    def on_epoch_end(self) -> None:
+        self._log_of_spent().append(self.spent)
+        super().on_epoch_end()
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        super().load_checkpoint(filename_or_checkpoint)
+        self.spent_before = max(self._log_of_spent(), default=0.0)
+
+    def _log_of_spent(self) -> list[float]:
+        """In nnU-Net's log, which its checkpoints hold; 0 for epochs of which it is not known."""
+        log = self.logger.local_logger.my_fantastic_logging
+        return log.setdefault(SPENT, [0.0] * (len(log["epoch_end_timestamps"])))
 
     def run_training(self) -> None:
         try:
@@ -106,7 +130,7 @@ class CPUMinutesMixin(MinutesMixin):
     that other work slows down."""
 
     @property
-    def spent(self) -> float:
+    def spent_now(self) -> float:
         return self.cpu_minutes_spent
 
 

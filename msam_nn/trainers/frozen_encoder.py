@@ -18,6 +18,18 @@ class FrozenEncoderMixin:
     """Name of the file that the encoder's weights are published in."""
     planner_from_scratch: str
     """Planner of networks that need no weights."""
+    convert_options = ""
+    """Further options of ``msam convert-weights`` for this trainer."""
+
+    @property
+    def what_freezes(self) -> str:
+        """Subject and verb of the sentence about missing weights."""
+        return f"The plans {self.plans_manager.plans_name} freeze"
+
+    @property
+    def way_from_scratch(self) -> str:
+        """What to do without released weights."""
+        return f"plan with {self.planner_from_scratch}"
 
     @property
     def trains_encoder(self) -> bool:
@@ -43,8 +55,8 @@ class FrozenEncoderMixin:
             return
         plans = self.plans_manager
         raise UserError(
-            f"The plans {plans.plans_name} freeze the image encoder and no weights were loaded into it. Run: "
+            f"{self.what_freezes} the image encoder and no weights were loaded into it. Run: "
             f"msam convert-weights {self.released_weights} --dataset {plans.dataset_name} -p {plans.plans_name} "
-            f"-c {self.configuration_name} -o init.pth; then add -pretrained_weights init.pth to nnUNetv2_train. "
-            f"(To train everything from scratch, plan with {self.planner_from_scratch}.)"
+            f"-c {self.configuration_name}{self.convert_options} -o init.pth; then add -pretrained_weights init.pth to "
+            f"nnUNetv2_train. (To train everything from scratch, {self.way_from_scratch}.)"
         )

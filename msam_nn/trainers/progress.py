@@ -9,6 +9,7 @@ from time import monotonic
 import psutil
 
 from msam_nn.errors import UserError
+from msam_nn.trainers.seeding import seed_training
 from msam_nn.trainers.sole_training import sole_training
 
 RECENT_EPOCHS = 10
@@ -29,7 +30,7 @@ def cpu_seconds() -> float:
 class ProgressMixin:
     """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch.
 
-    A training has its folder to itself, and Ctrl-C ends it with one sentence.
+    A training has its folder to itself, Ctrl-C ends it with one sentence, and MSAM_NN_SEED seeds it.
     """
 
     wall_began: float | None = None
@@ -54,6 +55,8 @@ class ProgressMixin:
 
     def run_training(self) -> None:
         folder = Path(self.output_folder)
+        if (seed := seed_training(self.local_rank)) is not None:
+            self.print_to_log_file(f"Seed: {seed}")
         try:
             with sole_training(folder) if self.local_rank == 0 else nullcontext():
                 super().run_training()

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from msam_nn.reports.charts import box_plots, case_scatter
+from msam_nn.reports.charts import box_plots, case_scatter, click_lines, cost_scatter, critical_difference_diagram
 
 
 def scores(methods, labels=("tumour",)):
@@ -32,3 +32,26 @@ def test_scatter_pairs_cases_with_the_first_method():
 
 def test_no_scatter_of_a_single_method():
     assert case_scatter(scores(["A"]), "dice", "Dice") is None
+
+
+def test_the_critical_difference_diagram_places_methods_at_their_ranks():
+    figure = critical_difference_diagram(pd.Series({"a": 1.2, "b": 1.9, "c": 2.9}), 1.0, [("a", "b"), ("b", "c")])
+    lines = [line.get_xdata() for line in figure.axes[0].lines]
+    assert sum(list(line[:2]) == [1.9, 1.9] for line in lines) == 1
+    bars = [line.get_xdata() for line in figure.axes[0].lines if line.get_linewidth() == 4]
+    assert [[round(x, 2) for x in bar] for bar in bars] == [[1.17, 1.93], [1.87, 2.93]]
+    texts = {text.get_text() for text in figure.axes[0].texts}
+    assert {"a  1.20", "b  1.90", "2.90  c", "critical difference 1.00"} <= texts
+
+
+def test_costs_that_nobody_knows_have_no_panel():
+    table = pd.DataFrame({"method": ["a", "b"], "dice": [0.5, 0.6], "cpu": [1.0, 2.0], "gpu": [float("nan")] * 2})
+    figure = cost_scatter(table, {"cpu": "CPU", "gpu": "GPU"}, "dice", "Dice")
+    (panel,) = figure.axes
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines] == [(1.0, 0.5), (2.0, 0.6)]
+    assert panel.get_xscale() == "log" and panel.get_xlabel() == "CPU"
+
+
+def test_click_lines_leave_out_what_was_not_clicked():
+    figure = click_lines(pd.DataFrame({0: [0.5, float("nan")], 1: [0.6, 0.7]}, index=["a", "b"]), "Dice")
+    assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[0, 1], [1]]

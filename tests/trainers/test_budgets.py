@@ -64,6 +64,25 @@ def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monk
     assert ended == [2] and len(steps) == 60
 
 
+def test_a_continued_training_has_what_its_checkpoint_left(trainer, clock, phantom_plans, tmp_path):
+    log = trainer.logger.local_logger.my_fantastic_logging
+    log["epoch_end_timestamps"].append(0.0)  # of an epoch before time was noted
+    trainer.on_train_epoch_start()
+    clock.now += 45
+    trainer._log_of_spent().append(trainer.spent)
+    assert log[budgets.SPENT] == [0.0, 0.75]
+    trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    clock.now += 1000
+    again = MSAMTrainer_1minute(
+        {**phantom_plans[0], "continue_training": True}, "3d_fullres", 0, phantom_plans[1], device=torch.device("cpu")
+    )
+    again.load_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    again.on_train_epoch_start()
+    assert again.spent == again.budget_fraction == 0.75 and not again._is_spent()
+    clock.now += 15
+    assert again.minutes_spent == 0.25 and again._is_spent()
+
+
 def test_cpu_minutes_count_cpu_time(phantom_plans, tmp_path, monkeypatch, clock):
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     trainer = budgets.MSAMTrainer_1cpuminute(phantom_plans[0], "3d_fullres", 0, phantom_plans[1], torch.device("cpu"))

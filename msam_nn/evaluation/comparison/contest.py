@@ -27,7 +27,7 @@ from msam_nn.reports.overlay import PREDICTION_COLOURS, OverlayCase
 
 TESTED_METRICS = ("dice", "nsd")
 COST_COLUMNS = ["method", "parameters", "training minutes per fold", "training CPU minutes per fold"]
-MEASURED_COLUMNS = ["prediction seconds", "peak GPU GiB"]
+MEASURED_COLUMNS = ["prediction seconds", "prediction CPU seconds", "peak GPU GiB"]
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,22 @@ def compare(
     Arguments:
         measure_on: predict one case with every model on this device to measure time and memory; None does not.
     """
+    scores = score_contest(contest, options, num_processes)
+    costs = pd.DataFrame([costs_of(contest, results, measure_on) for results in contest.results])
+    return Comparison(scores, summarise(scores), count_cases(scores), paired_tests(scores, TESTED_METRICS), costs)
+
+
+def score_contest(contest: Contest, options: ScoringOptions, num_processes: int = 1) -> pd.DataFrame:
+    """Every case and class of every method, the ellipsoid last; columns as :func:`score_cases`."""
     ellipsoids = fit_fold_ellipsoids(contest.truth, list(contest.splits))
     tasks = [
         ScoringTask(case, fold, contest.predictions(case), ellipsoids[fold]) for case, fold in contest.fold_of.items()
     ]
     scores = score_cases(contest.truth, tasks, options, num_processes)
-    scores = scores.sort_values("method", key=lambda m: m == ELLIPSOID, kind="stable", ignore_index=True)
-    costs = pd.DataFrame([_costs(contest, results, measure_on) for results in contest.results])
-    return Comparison(scores, summarise(scores), count_cases(scores), paired_tests(scores, TESTED_METRICS), costs)
+    return scores.sort_values("method", key=lambda m: m == ELLIPSOID, kind="stable", ignore_index=True)
 
 
-def _costs(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
+def costs_of(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
     """Costs of one method; NaN where the folder does not tell."""
     fold, cases = next(iter(contest.splits.items()))
     minutes = np.mean([training_time(results.path / f"fold_{fold}") for fold in contest.splits], axis=0)
@@ -105,7 +110,7 @@ def _costs(contest: Contest, results: ResultsFolder, measure_on: torch.device | 
     row = dict(zip(COST_COLUMNS, values, strict=True))
     if measure_on is not None:
         images = validation_cases(contest.truth.dataset, fold)[cases[0]].images
-        measured = measure_prediction(predictor, images) if predictor else (None, None)
+        measured = measure_prediction(predictor, images) if predictor else [None] * len(MEASURED_COLUMNS)
         row |= dict(zip(MEASURED_COLUMNS, measured, strict=True))
     return row
 

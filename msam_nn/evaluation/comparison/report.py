@@ -16,7 +16,7 @@ from msam_nn.metrics.summary import FOREGROUND, METRICS, summary_table
 from msam_nn.reports.charts import box_plots, case_scatter
 from msam_nn.reports.markdown import markdown_table
 from msam_nn.reports.overlay import draw_overlay
-from msam_nn.reports.pages import figure_uri, table_html, write_page
+from msam_nn.reports.pages import figure_uri, rows_html, write_page
 
 COUNTS_NOTE = (
     "Without truth: the class is not in the case. False alarms: something was predicted there, Dice 0. Rightly empty: "
@@ -117,19 +117,13 @@ def _records(table: pd.DataFrame) -> list[dict]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _html(table: pd.DataFrame, decimals: int) -> str:
-    """A table whose first column stands in place of row numbers."""
-    first = table.columns[0]
-    return table_html(table.set_index(first).rename_axis(index=None, columns=first), decimals)
-
-
 def _write_html(path: Path, contest: Contest, comparison: Comparison, options: ScoringOptions, n_worst: int) -> None:
     scores = comparison.scores
     worst = worst_cases(scores, n_worst)
     drawn = [overlay_case(contest, case) for case in worst["case"]]
     drawn = [case for case in drawn if case is not None]
     scatter = case_scatter(scores, "dice", "Dice")
-    html = {name: _html(table, decimals) for name, (table, decimals) in _tables(comparison).items()}
+    html = {name: rows_html(table, decimals) for name, (table, decimals) in _tables(comparison).items()}
     several = FOREGROUND in set(comparison.summary["label"])
     write_page(
         path,
@@ -139,7 +133,7 @@ def _write_html(path: Path, contest: Contest, comparison: Comparison, options: S
         foreground_note=" Foreground is the mean of the classes." if several else "",
         boxes=figure_uri(box_plots(scores, {"dice": "Dice", "nsd": f"NSD at {options.tolerance_mm:g} mm"})),
         scatter=figure_uri(scatter) if scatter else None,
-        worst=_html(worst.rename(columns={"method": "lowest Dice by"}), 3),
+        worst=rows_html(worst.rename(columns={"method": "lowest Dice by"}), 3),
         overlay=figure_uri(draw_overlay(drawn)) if drawn else None,
         counts_note=COUNTS_NOTE,
         tests_note=TESTS_NOTE,

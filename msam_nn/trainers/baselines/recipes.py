@@ -98,3 +98,13 @@ TRANSUNET = Recipe(
     "arXiv 2310.07781, its published configuration for BraTS, encoder only; weight decay is nnU-Net's",
     "starts from random weights, where the paper starts the Transformer from ImageNet's",
 )  # fmt: skip
+SAM3D = Recipe(
+    "SGD", 1e-2, 3e-5, PolyLRScheduler,
+    "its published trainer for Synapse (nnU-Net's own, with deep supervision of three outputs)",
+    "nnU-Net gives the lowest of the three outputs no weight",
+)  # fmt: skip
+MED_SA = Recipe(
+    "AdamW", 1e-4, 0.0, PolyLRScheduler,
+    "rate and optimizer (Adam): the defaults of its published training script; schedule: nnU-Net's",
+    "no clicks, so without the adapters that clicks steer",
+)  # fmt: skip

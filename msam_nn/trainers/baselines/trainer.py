@@ -12,7 +12,7 @@ from torch import nn
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.trainers.baselines.recipes import Recipe
-from msam_nn.trainers.planned_trainer import resolve_configuration
+from msam_nn.trainers.planned_trainer import PlannedTrainer, resolve_configuration
 from msam_nn.trainers.progress import ProgressMixin
 
 
@@ -38,6 +38,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
     to keep the number of voxels, down to two. Any plans of nnU-Net's will do.
     """
 
+    unwrapped_network = PlannedTrainer.unwrapped_network
     recipe: Recipe
     multiple: Sequence[int] = (1, 1, 1)
     """Voxels that each edge of the patch is a multiple of; :meth:`fit_patch` for networks where that is not enough."""
@@ -52,7 +53,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
     ) -> None:
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
-        self._fit_plans(plans, configuration)
+        self.fit_plans(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr, self.weight_decay = self.recipe.learning_rate, self.recipe.weight_decay
         planned = self.configuration_manager
@@ -78,7 +79,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         return None
 
     @classmethod
-    def _fit_plans(cls, plans: dict, configuration: str) -> None:
+    def fit_plans(cls, plans: dict, configuration: str) -> None:
         """Raises:
         UserError: if the configuration is missing.
         UnsupportedError: for 2D configurations.
@@ -126,5 +127,4 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         return self.planned_scales if self.enable_deep_supervision else None
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        network = self.network.module if self.is_ddp else self.network
-        getattr(network, "_orig_mod", network).deep_supervision = enabled and self.enable_deep_supervision
+        self.unwrapped_network.deep_supervision = enabled and self.enable_deep_supervision

@@ -1,0 +1,1 @@
+"""A grid of trainers, data sets, folds and seeds as resumable jobs, and one report on all of them."""

@@ -1,0 +1,119 @@
+"""One attempt at a job, on the machine that does it: its log, its exit status, its CPU time and memory."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from msam_nn.arena.jobs import Job
+from msam_nn.folders import new_file
+
+PARENT_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
+
+
+def attempt(job: Job, folder: Path, environment: dict[str, str]) -> int:
+    """Run the job's command and return its exit status.
+
+    ``folder`` gets ``log.txt`` (appended), ``running.json`` while it runs, and ``attempts.jsonl``, a line an attempt:
+    begin and end, exit status, seconds by the clock, seconds of CPU time of the command and all its processes, and the
+    largest memory of one process in GiB.
+
+    Arguments:
+        environment: variables beyond this process's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = job.command_now()
+    variables = {**os.environ, **environment, **job.environment}
+    job.prepare()
+    began, clock = datetime.now(), time.monotonic()
+    with (folder / "log.txt").open("a", encoding="utf-8") as log:
+        log.write(f"\n$ {job.shell_line()}\n")
+        log.flush()
+        process = subprocess.Popen(
+            [_program(command[0]), *command[1:]],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+        mark = {"host": socket.gethostname(), "pid": process.pid, "began": began.isoformat(timespec="seconds")}
+        with new_file(folder / "running.json") as partial:
+            partial.write_text(json.dumps(mark), encoding="utf-8")
+        try:
+            usage = _wait(process)
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            usage = _wait(process)
+            raise
+        finally:
+            if process.returncode is not None:
+                _note(folder, mark, command, process.returncode, time.monotonic() - clock, usage)
+                (folder / "running.json").unlink(missing_ok=True)
+    return process.returncode
+
+
+def _program(name: str) -> str:
+    """The console script of this environment, though that may not be on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.is_file() else shutil.which(name) or name
+
+
+def _end_with_parent() -> None:
+    """Let the command be interrupted, on Linux also when the process that waits for it is killed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGINT)
+
+
+def _wait(process: subprocess.Popen) -> dict[str, float]:
+    """CPU seconds and memory of the process and of all its processes that have ended."""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    kibibytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_gib": kibibytes / 2**20}
+
+
+def _note(folder: Path, mark: dict, command: tuple, status: int, seconds: float, usage: dict[str, float]) -> None:
+    entry = {**mark, "command": list(command), "status": status, "seconds": seconds, **usage}
+    entry = {name: round(value, 3) if isinstance(value, float) else value for name, value in entry.items()}
+    with (folder / "attempts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def attempts(folder: Path) -> list[dict]:
+    """What ``attempts.jsonl`` holds, the oldest first."""
+    file = folder / "attempts.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def running(folder: Path) -> dict | None:
+    """The mark of an attempt that runs now; of one on another machine only its mark can tell, which a kill leaves."""
+    try:
+        mark = json.loads((folder / "running.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    here = mark["host"] == socket.gethostname()
+    return mark if not here or psutil.pid_exists(mark["pid"]) else None
+
+
+def last_lines(folder: Path, n: int = 8) -> list[str]:
+    """Of the log, those that say something."""
+    file = folder / "log.txt"
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    return [line.rstrip() for line in lines if line.strip()][-n:]

@@ -1,0 +1,232 @@
+"""A grid as jobs: nnU-Net's and msam's own commands, what each waits for, and by which files it is finished."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+
+from msam_nn.arena.grid import Grid, Method, results_root
+from msam_nn.trainers.seeding import SEED_VARIABLE
+
+PREPARATION = ("fingerprint", "plan")
+STAGES = (*PREPARATION, "train", "clicks", "transfer", "report")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command.
+
+    Arguments:
+        after: names of the jobs it waits for.
+        files: it is finished when all of these are there; never, without any.
+        environment: variables beyond those of the whole grid.
+        whatever_comes: start when the jobs before have ended, though they failed.
+    """
+
+    name: str
+    stage: str
+    command: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    whatever_comes: bool = False
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it computes on the grid's device."""
+        return self.stage not in PREPARATION
+
+    def is_finished(self) -> bool:
+        return bool(self.files) and all(file.is_file() for file in self.files)
+
+    def prepare(self) -> None:
+        """What nnU-Net expects to be there before the command runs."""
+
+    def command_now(self) -> tuple[str, ...]:
+        """The command that does what is still to be done."""
+        return self.command
+
+    def shell_line(self) -> str:
+        """To run it by hand."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join([*variables, shlex.join(self.command_now())])
+
+
+@dataclass(frozen=True)
+class PlanJob(Job):
+    """Plans and preprocessed cases, all of them."""
+
+    configuration: str = ""
+
+    def is_finished(self) -> bool:
+        plans_file = self.files[0]
+        if not super().is_finished():
+            return False
+        configurations = json.loads(plans_file.read_text(encoding="utf-8"))["configurations"]
+        if self.configuration not in configurations:
+            return False
+        identifier = _inherited(configurations, self.configuration, "data_identifier")
+        n_cases = len(list(plans_file.with_name(identifier).glob("*.pkl")))
+        dataset = json.loads(plans_file.with_name("dataset.json").read_text(encoding="utf-8"))
+        return n_cases >= dataset["numTraining"]
+
+
+@dataclass(frozen=True)
+class TrainJob(Job):
+    """A fold; a training that was killed goes on, one that ended is only validated."""
+
+    dataset: str = ""
+
+    @property
+    def fold_folder(self) -> Path:
+        return self.files[0].parent
+
+    def prepare(self) -> None:
+        """The folder of a seed's results, and the splits, which trainings that start together would write at once."""
+        from msam_nn.nnunet_folders import write_splits  # an attempt at another job starts quicker without
+
+        Path(self.environment.get("nnUNet_results", nnUNet_results)).mkdir(parents=True, exist_ok=True)
+        write_splits(self.dataset)
+
+    def command_now(self) -> tuple[str, ...]:
+        if (self.fold_folder / "checkpoint_final.pth").is_file():
+            return (*self.command, "--val")
+        started = any((self.fold_folder / f"checkpoint_{which}.pth").is_file() for which in ("latest", "best"))
+        return (*self.command, "--c") if started else self.command
+
+
+def _number(dataset: str) -> str:
+    """The ID in ``DatasetNNN_Name``."""
+    return str(int(dataset[7:10]))
+
+
+def _inherited(configurations: dict, name: str, key: str) -> str:
+    while key not in configurations[name]:
+        name = configurations[name]["inherits_from"]
+    return configurations[name][key]
+
+
+def jobs_of(grid: Grid, cores: int) -> list[Job]:
+    """All jobs, each after those it waits for, in the order of the file: the first method on all data sets first.
+
+    Arguments:
+        cores: of a job.
+    """
+    results = str(nnUNet_results)
+    jobs: dict[str, Job] = {}
+
+    def add(job: Job) -> str:
+        jobs.setdefault(job.name, job)
+        return job.name
+
+    for method, dataset in product(grid.methods, grid.datasets):
+        planned = add(_plan(grid, method, dataset, cores, add(_fingerprint(dataset, cores))))
+        for seed in grid.seeds:
+            trained = tuple(add(_train(grid, method, dataset, seed, f, results, planned)) for f in grid.folds)
+            if method.clicks is not None:
+                add(_clicks(grid, method, dataset, seed, results, trained))
+    for method, (source, target), seed in product(grid.methods, grid.transfers, grid.seeds):
+        trained = tuple(_train_name(grid, method, d, seed, f) for d in (source, target) for f in grid.folds)
+        add(_transfer(grid, method, source, target, seed, results, trained))
+    scored = tuple(job.name for job in jobs.values() if job.stage in ("train", "clicks", "transfer"))
+    report = ("msam", "arena", "report", str(grid.file), "-o", str(grid.folder / "report"), "--force")
+    add(Job("report", "report", report, scored, whatever_comes=True))
+    return list(jobs.values())
+
+
+def still_needed(jobs: Iterable[Job]) -> set[str]:
+    """Names of the jobs that are not finished; what only prepares finished ones is not needed."""
+    needed: set[str] = set()
+    for job in reversed(list(jobs)):
+        waited_for = any(job.name in other.after for other in jobs if other.name in needed)
+        if not job.is_finished() and (waited_for or job.stage not in PREPARATION):
+            needed.add(job.name)
+    return needed
+
+
+def clicks_folder(grid: Grid, method: Method, dataset: str, seed: int | None) -> Path:
+    return grid.folder / "clicks" / dataset / (grid.model(method) + _seeded(seed))
+
+
+def transfer_folder(grid: Grid, method: Method, source: str, target: str, seed: int | None) -> Path:
+    return grid.folder / "transfer" / f"{source}_to_{target}" / (grid.model(method) + _seeded(seed))
+
+
+def fold_folder(grid: Grid, method: Method, dataset: str, seed: int | None, fold: int) -> Path:
+    return results_root(str(nnUNet_results), seed) / dataset / grid.model(method) / f"fold_{fold}"
+
+
+def _seeded(seed: int | None) -> str:
+    return "" if seed is None else f".seed_{seed}"
+
+
+def _fingerprint(dataset: str, cores: int) -> Job:
+    number = _number(dataset)
+    command = ("nnUNetv2_extract_fingerprint", "-d", number, "--verify_dataset_integrity", "-np", str(cores))
+    file = Path(nnUNet_preprocessed, dataset, "dataset_fingerprint.json")
+    return Job(f"fingerprint.{dataset}", "fingerprint", command, files=(file,))
+
+
+def _plan(grid: Grid, method: Method, dataset: str, cores: int, fingerprint: str) -> PlanJob:
+    plans = grid.plans[method.plans]
+    number = _number(dataset)
+    command = ["nnUNetv2_plan_and_preprocess", "-d", number, "-pl", plans.planner, "-c", grid.configuration]
+    command += ["-npfp", str(cores), "-np", str(cores), *plans.options]
+    command += ["-overwrite_plans_name", method.plans] if plans.overwrites_name else []
+    files = (Path(nnUNet_preprocessed, dataset, f"{method.plans}.json"),)
+    name = f"plan.{dataset}.{method.plans}"
+    return PlanJob(name, "plan", tuple(command), (fingerprint,), files, configuration=grid.configuration)
+
+
+def _run_environment(results: str, seed: int | None) -> dict[str, str]:
+    if seed is None:
+        return {}
+    return {"nnUNet_results": str(results_root(results, seed)), SEED_VARIABLE: str(seed)}
+
+
+def _train_name(grid: Grid, method: Method, dataset: str, seed: int | None, fold: int) -> str:
+    return f"train.{dataset}.{grid.model(method)}.fold_{fold}{_seeded(seed)}"
+
+
+def _train(
+    grid: Grid, method: Method, dataset: str, seed: int | None, fold: int, results: str, planned: str
+) -> TrainJob:
+    command = ["nnUNetv2_train", dataset, grid.configuration, str(fold), "-tr", method.trainer, "-p", method.plans]
+    folder = fold_folder(grid, method, dataset, seed, fold)
+    return TrainJob(
+        _train_name(grid, method, dataset, seed, fold),
+        "train",
+        (*command, "-device", grid.device),
+        (planned,),
+        (folder / "checkpoint_final.pth", folder / "validation" / "summary.json"),
+        _run_environment(results, seed),
+        dataset=dataset,
+    )
+
+
+def _model_options(grid: Grid, method: Method) -> list[str]:
+    options = ["-tr", method.trainer, "-p", method.plans, "-c", grid.configuration]
+    return [*options, "-f", *map(str, grid.folds), "-device", grid.device]
+
+
+def _clicks(grid: Grid, method: Method, dataset: str, seed: int | None, results: str, trained: tuple[str, ...]) -> Job:
+    folder = clicks_folder(grid, method, dataset, seed)
+    command = ["msam", "clicks", "-d", dataset, *_model_options(grid, method), *method.clicks, "-o", str(folder)]
+    name = f"clicks.{dataset}.{grid.model(method)}{_seeded(seed)}"
+    return Job(name, "clicks", tuple(command), trained, (folder / "clicks.csv",), _run_environment(results, seed))
+
+
+def _transfer(
+    grid: Grid, method: Method, source: str, target: str, seed: int | None, results: str, trained: tuple[str, ...]
+) -> Job:
+    folder = transfer_folder(grid, method, source, target, seed)
+    command = ["msam", "transfer", "--source", source, "--target", target, *_model_options(grid, method)]
+    name = f"transfer.{source}.{target}.{grid.model(method)}{_seeded(seed)}"
+    variables = _run_environment(results, seed)
+    return Job(name, "transfer", (*command, "-o", str(folder)), trained, (folder / "scores.csv",), variables)
