@@ -356,12 +356,25 @@ class PromptedImage:
                 return
             done.add(start)
             ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
-            queue.extend((exit_, None) for exit_ in self._refine(click.class_index, start, newest, box, ramp))
+            # A network that corrects masks does nothing without a click: the voxel where the object goes on is one.
+            lead = Click(click.class_index, voxel, positive=True) if self.network.has_initial_masks else None
+            exits = self._refine(click.class_index, start, newest, box, ramp, lead)
+            queue.extend((exit_, None) for exit_ in exits)
 
     def _refine(
-        self, class_index: int, start: Triple, newest: Click | None, box: Box | None, ramp: float
+        self,
+        class_index: int,
+        start: Triple,
+        newest: Click | None,
+        box: Box | None,
+        ramp: float,
+        lead: Click | None = None,
     ) -> list[Triple]:
-        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window."""
+        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window.
+
+        Arguments:
+            newest: the user's click, if there is one; otherwise ``lead`` tells the network where to look.
+        """
         windows = self._refiner.windows
         region = windows.region(start)
         old = self._masks[class_index][region].clone()
@@ -371,7 +384,7 @@ class PromptedImage:
         if outside is not None:
             prompt[outside] = EMPTY
         earlier = [c for c in self._clicks if c.class_index == class_index and c is not newest]
-        refined = self._refiner.refine(start, class_index, prompt, newest, earlier)
+        refined = self._refiner.refine(start, class_index, prompt, newest or lead, earlier)
         if outside is not None:
             refined[outside] = EMPTY
         weight = windows.weight(start, ramp)

@@ -33,9 +33,10 @@ AUTO_STAGES = 1
 """Refinement stages without a click. With a pyramid more of them give the same automatic Dice after the same number of
 steps, and cost steps (benchmarks/NOTES.md)."""
 
-PYRAMID_WIDTHS = ((20.0, 32), (2.0, 16), (0.0, 8))
-"""Channels of single voxels in the pyramid, from how many GB on: nnU-Net's 32 where the device is fast, fewer where
-steps are dear. They double with each level, up to :data:`PYRAMID_LEVELS`."""
+PYRAMID_WIDTHS = ((20.0, 32), (0.0, 16))
+"""Channels of single voxels in the pyramid, from how many GB on: nnU-Net's 32 where the device is fast, a half where
+steps are dear; a quarter learns too little (``benchmarks/NOTES.md``). They double with each level, up to
+:data:`PYRAMID_LEVELS`."""
 
 PYRAMID_LEVELS = 4
 
@@ -45,7 +46,7 @@ masks follows clicks only half as far (``benchmarks/NOTES.md``)."""
 
 MODEL_SIZES: dict[str, dict[str, int]] = {
     "tiny": dict(
-        embed_dim=192, depth=6, num_heads=3, decoder_dim=96, decoder_heads=4, decoder_mlp_dim=512, adapter_heads=3
+        embed_dim=192, depth=4, num_heads=3, decoder_dim=96, decoder_heads=4, decoder_mlp_dim=512, adapter_heads=3
     ),
     "small": dict(
         embed_dim=384, depth=8, num_heads=6, decoder_dim=192, decoder_heads=8, decoder_mlp_dim=1024, adapter_heads=3
@@ -191,7 +192,7 @@ def design_for_image(
     ]
     if best.checkpoint_stages:
         notes.append(f"stages are computed again in the backward pass: the patch becomes {gain:.1f} times as large")
-    notes.append(f"pyramid of {', '.join(map(str, pyramid))} channels: {memory_gb:g} GB (16 from 2 GB on, 32 from 20)")
+    notes.append(f"pyramid of {', '.join(map(str, pyramid))} channels: {memory_gb:g} GB (twice 16 from 20 GB on)")
     return replace(best, notes=(*notes, size_note))
 
 

@@ -112,7 +112,7 @@ def test_model_size_follows_cases_and_memory():
     assert choose_model_size(2000, 24)[0] == "base"
 
 
-@pytest.mark.parametrize(("memory_gb", "finest"), [(0.5, 8), (1.9, 8), (2, 16), (8, 16), (20, 32)])
+@pytest.mark.parametrize(("memory_gb", "finest"), [(0.5, 16), (8, 16), (20, 32)])
 def test_the_pyramid_follows_memory(memory_gb, finest):
     assert choose_pyramid(memory_gb) == (finest, 2 * finest, 4 * finest, 8 * finest)
     assert design((64, 64, 64), memory_gb=memory_gb).config().pyramid == choose_pyramid(memory_gb)

@@ -53,6 +53,7 @@ class MSAMUNet(PromptableNetwork):
     """
 
     n_auto_stages = 1
+    has_initial_masks = True
 
     def __init__(self, unet: nn.Module, *, patch_size: Triple, num_outputs: int, background: bool) -> None:
         super().__init__()

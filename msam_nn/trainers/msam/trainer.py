@@ -10,6 +10,7 @@ from torch import nn
 
 from msam_nn.networks.encoders.pyramid import pyramid_strides
 from msam_nn.networks.msam import MSAM, CorrectingMSAM, build
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.frozen_encoder import FrozenEncoderMixin
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
@@ -20,6 +21,7 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
 
     released_weights = "sam_med3d_turbo.pth"
     planner_from_scratch = "MSAMPlanner"
+    click_recipe = ClickRecipe(p_automatic=0.7)
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 
