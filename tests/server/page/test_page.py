@@ -250,10 +250,12 @@ def test_the_keyboard_alone(user, case):
 def test_the_window_by_mouse_and_by_number(user, case):
     user.open(case)
     before = user.page.input_value("#window-low"), user.page.input_value("#window-high")
-    user.drag((0, 0), (15, 8), button="right")
+    user.drag((0, 0), (-15, 0), (-15, 8), button="right")
+    user.page.wait_for_timeout(500)  # until the next frame is drawn
     assert (user.page.input_value("#window-low"), user.page.input_value("#window-high")) != before
     assert user.steps() == [], "a drag is no click"
     user.page.click("#window-auto")
+    user.page.wait_for_timeout(500)
     assert (user.page.input_value("#window-low"), user.page.input_value("#window-high")) == before
 
 
