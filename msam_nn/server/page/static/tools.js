@@ -1,4 +1,4 @@
-// From the mouse to prompts. A tool takes the mouse only where it needs it; the rest is the viewer's.
+// From the mouse to prompts, and to the window. What no tool needs is left to the viewer.
 
 import { fill, pack, stroke } from "./voxels.js";
 
@@ -54,9 +54,12 @@ export class Tools {
     const ras = this.viewer.rasAt(event, where);
     const positive = event.button === 0;
     this.press = { where, x: event.clientX, y: event.clientY, positive, voxel: this.viewer.voxelAt(event, where), ras };
-    if (this.tool === "click" || (this.tool === "box" && !positive)) return;
+    const drawn = this.tool === "scribble" || this.tool === "lasso";
+    this.press.window = !positive && !drawn ? [event.clientX, event.clientY] : null;
+    if (this.tool === "click" && positive) return;
     event.stopPropagation();
     event.preventDefault();
+    if (this.press.window) return;
     if (this.tool === "box") this.press.before = this.marks.box;
     else this.marks.sketch = { tile: where.tile, positive, points: [ras], closed: this.tool === "lasso", radius: this.brush - 0.5 };
     this.marks.draw();
@@ -68,7 +71,12 @@ export class Tools {
       return;
     }
     const { where, ras, before } = this.press;
-    if (this.marks.sketch) {
+    if (this.press.window) {
+      const [x, y] = this.press.window;
+      this.press.window = [event.clientX, event.clientY];
+      const moved = Math.hypot(event.clientX - this.press.x, event.clientY - this.press.y) > MOVED;
+      if (moved) this.viewer.dragWindow(event.clientX - x, event.clientY - y);
+    } else if (this.marks.sketch) {
       this.marks.sketch.points.push(this.viewer.rasAt(event, where));
     } else if (this.tool === "box" && this.press.positive) {
       this.#showBox(this.#stretch(before, ras, this.viewer.rasAt(event, where), where));

@@ -53,7 +53,7 @@ export class Viewer {
       viewModeHotKey: "",
       mouseEventConfig: {
         leftButton: { primary: DRAG_MODE.crosshair, withShift: DRAG_MODE.pan },
-        rightButton: DRAG_MODE.windowing,
+        rightButton: DRAG_MODE.none,
         centerButton: DRAG_MODE.pan,
       },
     });
@@ -126,8 +126,16 @@ export class Viewer {
 
   set window([low, high]) {
     const volume = this.channels[this.shown];
-    [volume.cal_min, volume.cal_max] = [low, Math.max(high, low + 1e-6)];
+    [volume.cal_min, volume.cal_max] = [low, Math.max(high, low + 1e-3 * (volume.usual[1] - volume.usual[0]))];
     this.nv.updateGLVolume();
+  }
+
+  /** Change the window by pixels: right is wider, up is higher. */
+  dragWindow(right, down) {
+    const [low, high] = this.window;
+    const [usualLow, usualHigh] = this.channels[this.shown].usual;
+    const unit = (usualHigh - usualLow) / 300;
+    this.window = [low - (right / 2 + down) * unit, high + (right / 2 - down) * unit];
   }
 
   autoWindow() {
