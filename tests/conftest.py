@@ -27,7 +27,7 @@ def _shrink(plans_file):
     configuration.update(batch_size=2, patch_size=[16, 32, 32])
     configuration["architecture"]["arch_kwargs"].update(
         patch_size=[16, 32, 32], token_size=[8, 8, 8], embed_dim=96, depth=2, num_heads=3,
-        decoder_dim=48, decoder_heads=2, decoder_mlp_dim=96, adapter_heads=3, n_auto_stages=2,
+        decoder_dim=48, decoder_heads=2, decoder_mlp_dim=96, adapter_heads=3, n_auto_stages=2, pyramid=[4, 8, 16, 32],
     )  # fmt: skip
     plans_file.write_text(json.dumps(plans))
 
