@@ -18,9 +18,10 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """The system's Chromium, drawing in software."""
+    """The system's Chromium, drawing in software; closed before other modules run, since playwright keeps the thread's
+    event loop and ``asyncio.run`` wants it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
