@@ -154,6 +154,7 @@ def _add_protocol(app: FastAPI, registry: LeaseRegistry, settings: Settings) -> 
 
     @app.post(protocol.PATH_CLAIM)
     async def claim() -> dict:
+        await registry.make_room(ANSWER_SECONDS)
         return {
             "lease_token": registry.claim().token,
             "idle_timeout_seconds": settings.idle_timeout,

@@ -133,6 +133,12 @@ class LeaseRegistry:
     def __len__(self) -> int:
         return len(self._leases)
 
+    async def make_room(self, seconds: float) -> None:
+        """Wait, up to so many seconds, for a lease that has ended and is still being freed, if its place is needed."""
+        self.sweep()
+        if len(self._leases) < self.max_sessions <= len(self._leases) + len(self._closing):
+            await asyncio.wait(self._closing, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
     def claim(self) -> Lease:
         """A lease on a new session.
 

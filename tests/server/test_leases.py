@@ -108,6 +108,17 @@ def test_capacity_counts_sessions_that_are_still_being_freed():
     run(test)
 
 
+def test_a_place_that_is_being_freed_is_waited_for_and_no_other():
+    async def test(registry, clock):
+        leases = [registry.claim() for _ in range(2)]
+        await asyncio.wait_for(registry.make_room(60), 1)  # nobody leaves: nothing to wait for
+        registry.release(leases[0].token)
+        await registry.make_room(60)
+        assert leases[0].session.closed and registry.claim()
+
+    run(test)
+
+
 def test_requests_of_a_lease_run_in_order_and_a_release_waits_for_the_one_that_runs():
     async def test(registry, clock):
         lease, order = registry.claim(), []
