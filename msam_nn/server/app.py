@@ -197,9 +197,7 @@ def _add_protocol(app: FastAPI, registry: LeaseRegistry, settings: Settings) -> 
 
     async def prepare(token: str | None) -> None:
         with registry.using(token) as lease:
-            await lease.prepare(lease.session.prepare)
-            if settings.automatic:
-                await lease.run_long(lease.session.predict_automatically)
+            await lease.prepare(settings.automatic)
 
     @app.post(protocol.PATH_SET_TARGET_BUFFER)
     async def set_target_buffer(buffer: TargetBuffer, token: Token = None) -> dict:

@@ -67,9 +67,15 @@ class Lease:
         """The same for :meth:`Worker.run_long`."""
         return await self._in_turn(self._worker.run_long, function, *args)
 
-    async def prepare(self, function: Callable, *args: Any) -> Any:
-        """The same for :meth:`Worker.prepare`."""
-        return await self._in_turn(self._worker.prepare, function, *args)
+    async def prepare(self, automatic: bool = False) -> None:
+        """Prepare the session's image, and predict it if wished, before whatever is asked meanwhile."""
+
+        async def both() -> None:
+            await self._worker.prepare(self.session.prepare)
+            if automatic:
+                await self._worker.run_long(self.session.predict_automatically)
+
+        await self._in_turn(both)
 
     def touch(self, active: bool) -> None:
         """Set the clocks back: the one of liveness, and for a user's action the one of idleness."""
@@ -87,11 +93,11 @@ class Lease:
         async with self._turn:
             await self._worker.run(self.session.close)
 
-    async def _in_turn(self, run: Callable[..., Awaitable], function: Callable, *args: Any) -> Any:
+    async def _in_turn(self, run: Callable[..., Awaitable], *args: Any) -> Any:
         async with self._turn:
             if self.gone:
                 raise LeaseGone
-            result = await run(function, *args)
+            result = await run(*args)
             if self.gone:
                 raise LeaseGone
             if self.session.version != self._version:

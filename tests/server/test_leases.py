@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -89,6 +90,17 @@ def test_a_request_in_flight_keeps_its_lease_alive():
         clock.now = 1011
         registry.sweep()
         assert len(registry) == 0 and lease.gone and lease.session.stopped
+
+    run(test)
+
+
+def test_nothing_comes_between_preparing_and_predicting():
+    async def test(registry, clock):
+        lease, order = registry.claim(), []
+        lease.session.prepare = lambda: time.sleep(0.1) or order.append("prepare")
+        lease.session.predict_automatically = lambda: order.append("predict")
+        await asyncio.gather(lease.prepare(automatic=True), lease.run(order.append, "click"))
+        assert order == ["prepare", "predict", "click"]
 
     run(test)
 

@@ -136,7 +136,7 @@ def make_router(registry, worker, settings) -> APIRouter:
     async def prepare(token: str | None, upload: Upload) -> None:
         try:
             with registry.using(token) as lease:
-                await lease.prepare(lease.session.prepare)
+                await lease.prepare()
         except (Refused, LeaseGone):
             pass  # the session's status says it
         finally:
