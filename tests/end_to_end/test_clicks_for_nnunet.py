@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 DATASET, PLANS = "Dataset900_TumourPhantom", "TinyUNetPlans"
-UNET, CLICKED = "nnUNetTrainer_1epoch", "MSAMUNetTrainer_1epoch"
+UNET, CLICKED = "nnUNetTrainer_1epoch", "MSAMUNetTrainer_1minute"
 TINY = {
     "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
     "arch_kwargs": {

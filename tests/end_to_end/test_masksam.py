@@ -8,13 +8,13 @@ import pytest
 import SimpleITK as sitk
 
 DATASET = "Dataset900_TumourPhantom"
-NAMES = ("-tr", "MaskSAMTrainer_1epoch", "-p", "MaskSAMPlans")
+NAMES = ("-tr", "MaskSAMTrainer_1minute", "-p", "MaskSAMPlans")
 
 pytestmark = pytest.mark.slow
 
 
 def _shrink(plans_file: Path) -> None:
-    """Make the planned network small enough to train an epoch in seconds, on the phantom's preprocessed data."""
+    """Make the planned network small enough for a minute of training, on the phantom's preprocessed data."""
     plans = json.loads(plans_file.read_text(encoding="utf-8"))
     configuration = plans["configurations"]["3d_fullres"]
     configuration.update(batch_size=2, patch_size=[4, 32, 32], data_identifier="MSAMPlans_3d_fullres")
@@ -27,11 +27,11 @@ def _shrink(plans_file: Path) -> None:
 
 @pytest.fixture(scope="module")
 def model(run, nnunet_folders) -> Path:
-    """The model folder of a MaskSAM trained for an epoch on fold 0, with validation probabilities."""
+    """The model folder of a MaskSAM trained for a minute on fold 0, with validation probabilities."""
     run("nnUNetv2_plan_experiment", "-d", 900, "-pl", "MaskSAMPlanner", "-gpu_memory_target", 0.5)
     _shrink(nnunet_folders["nnUNet_preprocessed"] / DATASET / "MaskSAMPlans.json")
     run("nnUNetv2_train", 900, "3d_fullres", 0, *NAMES, "-device", "cpu", "--npz")
-    return nnunet_folders["nnUNet_results"] / DATASET / "MaskSAMTrainer_1epoch__MaskSAMPlans__3d_fullres"
+    return nnunet_folders["nnUNet_results"] / DATASET / "MaskSAMTrainer_1minute__MaskSAMPlans__3d_fullres"
 
 
 def test_plans_hold_a_tiny_trunk_and_a_2d_configuration(model, nnunet_folders):
@@ -45,7 +45,7 @@ def test_plans_hold_a_tiny_trunk_and_a_2d_configuration(model, nnunet_folders):
 
 
 def test_training_validates_with_probabilities(model):
-    """What it learns is tested on the trainer: an epoch of a network this small is not enough."""
+    """What it learns is tested on the trainer: a minute of a network this small is not enough."""
     summary = json.loads((model / "fold_0" / "validation" / "summary.json").read_text(encoding="utf-8"))
     assert set(summary["mean"]) == {"1", "2"}
     for file in (model / "fold_0" / "validation").glob("*.npz"):
