@@ -18,6 +18,7 @@ import io
 import statistics
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.preprocessing.architecture import MODEL_SIZES
+from msam_nn.networks.msam import CorrectingMSAM
+from msam_nn.preprocessing.architecture import MODEL_SIZES, design_architecture
 from msam_nn.server.app import make_app
 from msam_nn.server.label_buffer import LabelBuffer
 from msam_nn.server.model import ServedModel
@@ -38,7 +39,7 @@ CT = (300, 512, 512)
 BALL = 40
 
 
-class BallNetwork(MSAM):
+class BallNetwork(CorrectingMSAM):
     """Works as its parent, and answers with a ball around the newest point."""
 
     def refine(self, features, prompts, state, classes=None):
@@ -55,8 +56,9 @@ class BallNetwork(MSAM):
 def build(patch: int, tokens: int, size: str, device: torch.device, worst: bool = False) -> ServedModel:
     """Around plans that leave images as they are."""
     torch.manual_seed(0)
-    shape = {"patch_size": (patch,) * 3, "token_size": (tokens,) * 3}
-    network = (MSAM if worst else BallNetwork)(MSAMConfig(in_channels=1, num_classes=1, **shape, **MODEL_SIZES[size]))
+    planned = design_architecture((patch,) * 3, (1.0, 1.0, 1.0), n_cases=20).config()
+    config = replace(planned, token_size=(tokens,) * 3, **MODEL_SIZES[size])
+    network = (CorrectingMSAM if worst else BallNetwork)(config)
     resampling = {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None}
     configuration = {
         "preprocessor_name": "DefaultPreprocessor",

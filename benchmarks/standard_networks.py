@@ -7,6 +7,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
 from msam_nn.networks import MSAM, PromptableNetwork
+from msam_nn.networks.msam import build
 from msam_nn.networks.msam_unet import MSAMUNet
 from msam_nn.preprocessing.architecture import design_architecture
 
@@ -41,7 +42,7 @@ def unet(patch: int, *, in_channels: int = 1, num_outputs: int = 2, deep_supervi
 
 def msam(patch: int, n_cases: int = 20) -> MSAM:
     """What ``MSAMPlanner`` gives: one class."""
-    network = MSAM(design_architecture((patch,) * 3, (1.0, 1.0, 1.0), n_cases=n_cases).config())
+    network = build(design_architecture((patch,) * 3, (1.0, 1.0, 1.0), n_cases=n_cases).config())
     network.freeze_multimask_output()
     return network
 

@@ -35,7 +35,7 @@ def test_plans_hold_only_3d_configurations_and_their_reasons(dataset):
     assert configuration["architecture"]["network_class_name"] == BUILDER
     assert kwargs["patch_size"] == configuration["patch_size"]
     assert kwargs["background"] is True
-    assert len(configuration["planning_notes"]) == 6
+    assert len(configuration["planning_notes"]) == 7
     assert configuration["batch_size"] >= 2
     assert configuration["oversample_foreground_percent"] == 0.5
 
