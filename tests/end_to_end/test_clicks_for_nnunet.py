@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 DATASET, PLANS = "Dataset900_TumourPhantom", "TinyUNetPlans"
-UNET, CLICKED = "nnUNetTrainer_1epoch", "MSAMUNetTrainer_1minute"
+UNET, CLICKED = "nnUNetTrainer_1minute", "MSAMUNetTrainer_1minute"
 TINY = {
     "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
     "arch_kwargs": {
@@ -103,7 +103,7 @@ def test_exported_model_predicts_the_same_elsewhere(run, results, predicted, ima
     run("nnUNetv2_export_model_to_zip", "-o", archive, *model(CLICKED)[:-2])
     (tmp_path / "results").mkdir()
     run("nnUNetv2_install_pretrained_model_from_zip", archive, **elsewhere)
-    options = ("-npp", 1, "-nps", 1)
+    options = ("-npp", 1, "-nps", 1, "--save_probabilities")  # as before: without, nnU-Net rounds otherwise
     run("nnUNetv2_predict", "-i", images, "-o", tmp_path / "out", *model(CLICKED), *options, **elsewhere)
     case = next(predicted[CLICKED].glob("*.nii.gz")).name
     assert (tmp_path / "out" / case).read_bytes() == (predicted[CLICKED] / case).read_bytes()
