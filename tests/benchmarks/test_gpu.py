@@ -1,6 +1,7 @@
 """The GPU command: its limits and what it says is missing; and all of it, small, on the CPU."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -84,6 +85,7 @@ def test_data_that_are_none_get_one_sentence(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("MSAM_NN_LONG" not in os.environ, reason="takes several minutes: set MSAM_NN_LONG=1")
 def test_dry_run_does_every_part(tmp_path):
     process = gpu("--dry-run", "--minutes", 30, "-o", tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
