@@ -52,7 +52,7 @@ def training_step(setup: Setup, network: nn.Module) -> Callable[[], None]:
         optimizer.zero_grad(set_to_none=True)
         with setup.autocast():
             if isinstance(network, PromptableNetwork):
-                clicks = SimulatedClicks(target[:, None] > 0, first_click=torch.full((BATCH,), 1, device=setup.device))
+                clicks = SimulatedClicks(target[:, None] > 0, first_click=network.n_auto_stages)
                 outputs = flat(network(image, clicks, network.n_auto_stages + CLICK_STAGES))
             else:
                 outputs = flat(network(image))
