@@ -181,7 +181,9 @@ def _plan(grid: Grid, method: Method, dataset: str, cores: int, fingerprint: str
     command += ["-overwrite_plans_name", method.plans] if plans.overwrites_name else []
     files = (Path(nnUNet_preprocessed, dataset, f"{method.plans}.json"),)
     name = f"plan.{dataset}.{method.plans}"
-    return PlanJob(name, "plan", tuple(command), (fingerprint,), files, configuration=grid.configuration)
+    # nnU-Net's planner takes the number of augmentation workers as its number of threads: with 0 it fails.
+    environment = {"nnUNet_n_proc_DA": "1"}
+    return PlanJob(name, "plan", tuple(command), (fingerprint,), files, environment, configuration=grid.configuration)
 
 
 def _run_environment(results: str, seed: int | None) -> dict[str, str]:
