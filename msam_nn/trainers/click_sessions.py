@@ -45,9 +45,7 @@ class ClickRecipe:
     p_central: float = 0.5
     corrected: bool = True
 
-    def draw(
-        self, *, n_auto_stages: int, n_click_stages: int, progress: float, generator: torch.Generator
-    ) -> Session:
+    def draw(self, *, n_auto_stages: int, n_click_stages: int, progress: float, generator: torch.Generator) -> Session:
         """
         Arguments:
             progress: share of the training that has passed, 0 to 1.

@@ -39,8 +39,7 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
+        insist_on_device(device)
         self.prepare_plans(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr = self.initial_learning_rate
@@ -153,6 +152,14 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
                 f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
                 f"Was the data set planned again after that training? Train again, or restore the plans it used."
             ) from error
+
+
+def insist_on_device(device: torch.device) -> None:
+    """Raises:
+    UserError: for CUDA, which is nnU-Net's default, where there is none.
+    """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
 
 
 def resolve_configuration(plans: dict, configuration: str) -> tuple[PlansManager, ConfigurationManager]:

@@ -26,15 +26,16 @@ class PromptableTrainer(PlannedTrainer):
     A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
     (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which).
 
-    The loss, 0.5 cross-entropy + 0.5 Dice through nnU-Net's compound losses (arXiv 2403.05912, section 3.4), is
-    averaged over the stages; masks that a network has before any prompt get nnU-Net's deep supervision besides. With
-    more than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as
-    background in that step.
+    The loss, 0.5 cross-entropy + 0.5 Dice (:attr:`loss_weight`) through nnU-Net's compound losses (arXiv 2403.05912,
+    section 3.4), is averaged over the stages; masks that a network has before any prompt get nnU-Net's deep supervision
+    besides. With more than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest
+    count as background in that step.
     """
 
     click_recipe = ClickRecipe()
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
+    loss_weight = 0.5
     initial_learning_rate = 8e-4
     decay = 0.1
 
@@ -62,7 +63,7 @@ class PromptableTrainer(PlannedTrainer):
     def _build_loss(self) -> nn.Module:
         loss = super()._build_loss()
         self.stage_loss = loss.loss if isinstance(loss, DeepSupervisionWrapper) else loss
-        self.stage_loss.weight_ce = self.stage_loss.weight_dice = 0.5
+        self.stage_loss.weight_ce = self.stage_loss.weight_dice = self.loss_weight
         return loss
 
     def on_train_epoch_start(self) -> None:

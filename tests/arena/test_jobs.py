@@ -38,8 +38,8 @@ def test_a_grid_by_hand(arena, tmp_path):
     seeded = f"nnUNet_results={results} MSAM_NN_SEED=5 "
     assert [job.shell_line() for job in jobs] == [
         "nnUNetv2_extract_fingerprint -d 900 --verify_dataset_integrity -np 2",
-        "nnUNet_n_proc_DA=1 nnUNetv2_plan_and_preprocess -d 900 -pl ExperimentPlanner -c 3d_fullres -npfp 2 -np 2 -gpu_memory_target 1 "
-        "-overwrite_plans_name Mine",
+        "nnUNet_n_proc_DA=1 nnUNetv2_plan_and_preprocess -d 900 -pl ExperimentPlanner -c 3d_fullres -npfp 2 -np 2 "
+        "-gpu_memory_target 1 -overwrite_plans_name Mine",
         f"{seeded}nnUNetv2_train {DATASET} 3d_fullres 0 -tr nnUNetTrainer_2epochs -p Mine -device cpu",
         "nnUNet_n_proc_DA=1 nnUNetv2_plan_and_preprocess -d 900 -pl MSAMPlanner -c 3d_fullres -npfp 2 -np 2",
         f"{seeded}nnUNetv2_train {DATASET} 3d_fullres 0 -tr MSAMTrainer_2epochs -p MSAMPlans -device cpu",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from msam_nn.networks.encoders.pyramid import level_steps
 from msam_nn.networks.layers.basic import Triple
 
 
@@ -28,11 +28,10 @@ class InitialDecoder(nn.Module):
         self, *, dim: int, widths: Sequence[int], strides: Sequence[Triple], num_classes: int, mask_prior: float
     ) -> None:
         super().__init__()
-        steps = [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairwise(strides)]
         self.embed = nn.Conv3d(dim, widths[-1], 1)
         self.ups = nn.ModuleList(
             nn.ConvTranspose3d(below, above, step, step)
-            for above, below, step in zip(widths[-2::-1], widths[:0:-1], reversed(steps), strict=True)
+            for above, below, step in zip(widths[-2::-1], widths[:0:-1], reversed(level_steps(strides)), strict=True)
         )
         self.mixes = nn.ModuleList(
             nn.Sequential(

@@ -24,6 +24,11 @@ def pyramid_strides(token_size: Triple) -> list[Triple]:
     return [tuple(max(1, t >> (depth - level)) for t in token_size) for level in range(depth + 1)]
 
 
+def level_steps(strides: Sequence[Triple]) -> list[Triple]:
+    """Cells of a level per cell of the next, from the strides of all levels."""
+    return [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairwise(strides)]
+
+
 def pyramid_widths(widths: Sequence[int], token_size: Triple) -> list[int]:
     """Channels of every level; the last width counts for all deeper levels, and none means no pyramid."""
     return [widths[min(level, len(widths) - 1)] for level in range(len(pyramid_strides(token_size)))] if widths else []
@@ -55,12 +60,11 @@ class ConvPyramid(nn.Module):
         super().__init__()
         strides = pyramid_strides(token_size)
         self.widths = pyramid_widths(widths, token_size)
-        steps = [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairwise(strides)]
+        steps = [(1, 1, 1), *level_steps(strides)]
         self.levels = nn.ModuleList(
             ConvBlock(i, o, step)
-            for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, [(1, 1, 1), *steps], strict=True)
+            for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, steps, strict=True)
         )
-
         self.embed = nn.Conv3d(self.widths[-1], embed_dim, 1)
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.trainers.baselines.recipes import Recipe
-from msam_nn.trainers.planned_trainer import PlannedTrainer, resolve_configuration
+from msam_nn.trainers.planned_trainer import PlannedTrainer, insist_on_device, resolve_configuration
 from msam_nn.trainers.progress import ProgressMixin
 
 
@@ -51,8 +51,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008
     ) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
+        insist_on_device(device)
         self.fit_plans(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.initial_lr, self.weight_decay = self.recipe.learning_rate, self.recipe.weight_decay

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import torch
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
-from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from msam_nn.errors import UnsupportedError, UserError
@@ -15,7 +13,6 @@ from msam_nn.networks.msam_unet import MSAMUNet
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.planned_trainer import resolve_configuration
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
-from msam_nn.trainers.targets import Targets
 
 ENTRY = "msam_unet"
 """Entry of a configuration in the plans: whether the network has a background logit, which they do not say else."""
@@ -30,6 +27,7 @@ class MSAMUNetTrainer(PromptableTrainer):
     """
 
     click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=0)
+    loss_weight = 1.0
     initial_learning_rate = 1e-3
 
     def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
@@ -98,16 +96,6 @@ class MSAMUNetTrainer(PromptableTrainer):
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         self.promptable.unet.decoder.deep_supervision = enabled and self.enable_deep_supervision
-
-    def _build_loss(self) -> nn.Module:
-        return nnUNetTrainer._build_loss(self)
-
-    def step_loss(self, outputs: list[Tensor] | tuple, targets: Targets, target: Tensor | list[Tensor]) -> Tensor:
-        """The mean over the stages; while the U-Net trains, plus nnU-Net's own loss on its outputs."""
-        finest = self.loss.loss if isinstance(self.loss, DeepSupervisionWrapper) else self.loss
-        unet, stages = (None, outputs) if self.promptable.is_frozen else outputs
-        clicked = sum(finest(logits, targets.loss) for logits in stages) / len(stages)
-        return clicked if unet is None else clicked + self.loss(unet, target)
 
 
 def prepare_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
