@@ -45,6 +45,19 @@ class User:
         self.page.wait_for_selector("#automatic:not([disabled])")
         self.page.wait_for_selector("#progress[hidden]", state="attached")
 
+    def drop(self, *files, layout="Axial"):
+        """Drag files over the image and let go, as from a file manager."""
+        self.look(layout)
+        x, y = self.pixel(0, 0)
+        data = {"items": [], "files": [str(file) for file in files], "dragOperationsMask": 1}
+        browser = self.page.context.new_cdp_session(self.page)
+        for kind in ("dragEnter", "dragOver"):
+            browser.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+        self.page.wait_for_selector("#drop-hint:not([hidden])")
+        browser.send("Input.dispatchDragEvent", {"type": "drop", "x": x, "y": y, "data": data})
+        self.page.wait_for_selector("#automatic:not([disabled])")
+        self.page.wait_for_selector("#progress[hidden]", state="attached")
+
     def look(self, layout):
         self.page.select_option("#layout", layout)
 
@@ -115,6 +128,14 @@ def case(tmp_path):
     image.header["descrip"] = b"of the scanner"
     nibabel.save(image, file)
     return file
+
+
+def test_an_image_is_dropped_on_the_page(user, case):
+    user.drop(case)
+    assert user.page.inner_text("#case") == "case"
+    assert user.page.is_hidden("#drop-hint")
+    user.click()
+    assert user.colored(RED) > 1000
 
 
 def test_click_undo_redo_save_and_the_same_in_python(user, case, model, tmp_path):
