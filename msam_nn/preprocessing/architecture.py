@@ -135,14 +135,12 @@ def design_for_image(
     in_channels: int,
     num_classes: int,
     background: bool,
-    object_edge: float,
     memory_gb: float,
 ) -> ArchitectureDesign:
     """Patch, tokens and network for a data set.
 
     Arguments:
         median_shape: voxels after resampling. spacing: mm, both in array order after transposing.
-        object_edge: edge in voxels of a cube as large as the typical object of the rarest class.
 
     Raises:
         UserError: if not even one token a patch fits ``memory_gb``.
@@ -174,9 +172,8 @@ def design_for_image(
         share = coverage(best.patch_size, median_shape)
         reason = {
             4: share > 0.95 and "the whole image fits",
-            8: (share >= 0.25 and "a quarter of the image fits")
-            or (prod(best.patch_size) >= 0.9 * 96**3 and "about 96^3 voxels fit")
-            or (object_edge < 16 and f"the rarest class has the volume of {object_edge:.0f}^3 voxels"),
+            8: (share >= 0.5 and "half of the image fits")
+            or (prod(best.patch_size) >= 0.9 * 96**3 and "about 96^3 voxels fit"),
             16: "finer ones would see too little of the image",
         }[finest]
         if reason:

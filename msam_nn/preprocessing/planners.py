@@ -28,7 +28,6 @@ class MSAMPlanner(NetworkPlanner):
     def design(self, spacing: Sequence[float], median_shape: Sequence[float], dataset_voxels: float) -> dict:
         """The entries of a configuration's plans that are M-SAM's; all in voxels and mm after resampling."""
         labels, memory_gb = self.label_manager, self.UNet_vram_target_GB
-        fraction = self.foreground_fraction
         data = dict(
             in_channels=self.n_channels,
             num_classes=labels.num_segmentation_heads - (not labels.has_regions),
@@ -38,7 +37,6 @@ class MSAMPlanner(NetworkPlanner):
             median_shape,
             spacing,
             n_cases=len(self.dataset),
-            object_edge=(fraction * prod(median_shape)) ** (1 / 3),
             memory_gb=memory_gb,
             **data,
         )
@@ -46,7 +44,7 @@ class MSAMPlanner(NetworkPlanner):
         by_memory = int((memory_gb * GB - weights_bytes(config)) / bytes_per_sample(config))
         by_data = round(dataset_voxels * self.max_dataset_covered / prod(design.patch_size))
         batch_size = max(self.UNet_min_batch_size, min(by_memory, by_data, MAX_BATCH_SIZE))
-        share, why = oversampling(design.patch_size, median_shape, fraction)
+        share, why = oversampling(design.patch_size, median_shape, self.foreground_fraction)
         return dict(
             patch_size=np.array(design.patch_size),
             batch_size=batch_size,

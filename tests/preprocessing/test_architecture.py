@@ -33,7 +33,7 @@ def test_token_budget_grows_with_the_root_of_memory():
     assert token_budget(8) == 1024 and token_budget(32) == 2048 and token_budget(2) == 512
 
 
-def design(shape, spacing=(1, 1, 1), memory_gb=8, *, num_classes=1, n_cases=20, object_edge=30, in_channels=1):
+def design(shape, spacing=(1, 1, 1), memory_gb=8, *, num_classes=1, n_cases=20, in_channels=1):
     return design_for_image(
         shape,
         spacing,
@@ -41,7 +41,6 @@ def design(shape, spacing=(1, 1, 1), memory_gb=8, *, num_classes=1, n_cases=20, 
         in_channels=in_channels,
         num_classes=num_classes,
         background=True,
-        object_edge=object_edge,
         memory_gb=memory_gb,
     )
 
@@ -80,10 +79,11 @@ def test_every_patch_trains_two_samples_within_the_memory(shape, memory_gb):
     assert all(p < s + t for p, s, t in zip(planned.patch_size, shape, planned.token_size, strict=True))
 
 
-def test_tiny_objects_get_finer_tokens_at_the_cost_of_context():
-    assert design((300, 500, 500), object_edge=30).token_size == (16, 16, 16)
-    fine = design((300, 500, 500), object_edge=9)
-    assert fine.token_size == (8, 8, 8) and "9^3" in fine.notes[0]
+def test_half_of_the_image_comes_before_finer_tokens():
+    """Tokens of 8 on 40 x 64 x 40 voxels: 0.5 GB allows 256 of 200; on 60 x 90 x 60, of 768."""
+    assert design((40, 64, 40), memory_gb=0.5).token_size == (8, 8, 8)
+    large = design((60, 90, 60), memory_gb=0.5)
+    assert large.token_size == (16, 16, 16) and "too little of the image" in large.notes[0]
 
 
 def test_stages_are_recomputed_where_that_makes_the_patch_larger():
