@@ -36,6 +36,7 @@ EXTRAS = {
     "serve": SERVE,
     "test": [
         "pytest>=8",
+        "pytest-xdist>=3.5",
         "ruff>=0.9",
         "hypothesis>=6",
         "schemathesis>=4",

@@ -11,6 +11,15 @@ import torch
 PHANTOM = "Dataset900_TumourPhantom"
 
 
+def pytest_configure():
+    """Workers side by side share the cores, and so do the commands they start."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers > 1:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+        torch.set_num_threads(threads)
+
+
 def pytest_collection_modifyitems(items):
     """Skip the tests marked ``gpu`` where torch sees no CUDA device."""
     if torch.cuda.is_available():

@@ -19,14 +19,16 @@ from msam_nn import __version__
 from msam_nn.inference.output_grid import bounding_box
 from msam_nn.inference.windows import Box
 from msam_nn.server.autosave import Autosave
-from msam_nn.server.bodies import pack, read_body, unpack
-from msam_nn.server.capabilities import capabilities
-from msam_nn.server.guard import Guard
 from msam_nn.server.images import ViewerImage
-from msam_nn.server.leases import Lease, LeaseGone, LeaseRegistry, TooManyRequests
 from msam_nn.server.page.routes import make_router
-from msam_nn.server.refusals import ERRORS, answer_errors
-from msam_nn.server.requests import (
+from msam_nn.server.session import InteractiveSession
+from msam_nn.server.settings import Settings
+from msam_nn.server.transport.bodies import pack, read_body, unpack
+from msam_nn.server.transport.capabilities import capabilities
+from msam_nn.server.transport.guard import Guard
+from msam_nn.server.transport.leases import Lease, LeaseGone, LeaseRegistry, TooManyRequests
+from msam_nn.server.transport.refusals import ERRORS, answer_errors
+from msam_nn.server.transport.requests import (
     Autozoom,
     BoxInteraction,
     DrawnInteraction,
@@ -37,8 +39,6 @@ from msam_nn.server.requests import (
     TargetBuffer,
     read_meta,
 )
-from msam_nn.server.session import InteractiveSession
-from msam_nn.server.settings import Settings
 from msam_nn.server.viewer import Prediction, Viewer
 from msam_nn.server.worker import Refused, Worker
 

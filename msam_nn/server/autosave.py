@@ -14,8 +14,8 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.folders import new_file
 from msam_nn.inference.prompt_file import write_prompts
-from msam_nn.server.leases import Lease
 from msam_nn.server.record import INITIAL_MASK, SessionResult
+from msam_nn.server.transport.leases import Lease
 from msam_nn.server.worker import Refused
 
 

@@ -11,9 +11,9 @@ order a viewer sent otherwise. Boxes are ``((z0, z1), (y0, y1), (x0, x1))``, upp
 >>> session.add_point((40, 31, 27), positive=True)  # doctest: +SKIP
 >>> session.take_changes().box  # doctest: +SKIP
 
-Threads: whoever calls takes care that one method runs at a time (:class:`~msam_nn.server.leases.Lease` does), and what
-runs the network runs on the worker's thread; ``status`` may be read, and :meth:`InteractiveSession.stop` called, from
-anywhere.
+Threads: whoever calls takes care that one method runs at a time (:class:`~msam_nn.server.transport.leases.Lease` does),
+and what runs the network runs on the worker's thread; ``status`` may be read, and :meth:`InteractiveSession.stop`
+called, from anywhere.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from nnInteractive.inference.remote.serialization import pack_array
 
-from msam_nn.server import guard
+from msam_nn.server.transport import guard
 
 from .bright_network import bright, inside
 from .conftest import SHAPE

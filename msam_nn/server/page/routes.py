@@ -21,10 +21,10 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from msam_nn.errors import UserError
-from msam_nn.server.bodies import read_body
-from msam_nn.server.leases import LeaseGone
 from msam_nn.server.page.prompts import Prompt
 from msam_nn.server.page.uploads import Upload
+from msam_nn.server.transport.bodies import read_body
+from msam_nn.server.transport.leases import LeaseGone
 from msam_nn.server.worker import Refused
 
 FOLDER = Path(__file__).parent

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from nnInteractive.inference.remote.serialization import pack_array, unpack_array
 
-from msam_nn.server.bodies import pack, unpack
-from msam_nn.server.guard import TooLarge
+from msam_nn.server.transport.bodies import pack, unpack
+from msam_nn.server.transport.guard import TooLarge
 from msam_nn.server.worker import Refused
 
 LIMIT = 1 << 20

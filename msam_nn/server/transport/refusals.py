@@ -12,10 +12,10 @@ from nnInteractive.inference.remote import _protocol as protocol
 from starlette.requests import ClientDisconnect
 
 from msam_nn.errors import UserError
-from msam_nn.server.guard import TooLarge, TooSlow
-from msam_nn.server.leases import AtCapacity, LeaseGone, TooManyRequests
-from msam_nn.server.requests import sentence_of
 from msam_nn.server.settings import Settings
+from msam_nn.server.transport.guard import TooLarge, TooSlow
+from msam_nn.server.transport.leases import AtCapacity, LeaseGone, TooManyRequests
+from msam_nn.server.transport.requests import sentence_of
 from msam_nn.server.worker import Refused
 
 RETRY_SECONDS = 10

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import Request
 from nnInteractive.inference.remote.serialization import MAGIC, pack_array, unpack_array
 
-from msam_nn.server.guard import TooLarge
+from msam_nn.server.transport.guard import TooLarge
 from msam_nn.server.worker import Refused
 
 HEADER = struct.Struct("<4sBBBB")

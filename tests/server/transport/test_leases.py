@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from msam_nn.server.leases import MOST_WAITING, AtCapacity, LeaseGone, LeaseRegistry, TooManyRequests
+from msam_nn.server.transport.leases import MOST_WAITING, AtCapacity, LeaseGone, LeaseRegistry, TooManyRequests
 from msam_nn.server.worker import Worker
 
 
