@@ -136,7 +136,7 @@ def stage_values(config: MSAMConfig) -> int:
     per_prompt_token = depth * (20 * width + config.decoder_mlp_dim)
     mixing = 20 * width + PROMPT_CHANNELS * CELLS if config.pyramid else 0
     fine = fine_cells(config)
-    finest = 2 * FINE_CHANNELS * sum(fine) + PROMPT_CHANNELS * sum(fine[:1])
+    finest = FINE_CHANNELS * sum(fine) + PROMPT_CHANNELS * sum(fine[:1])
     if config.initial_masks:
         finest += 3 * prod(config.patch_size)
     coarse = config.n_tokens * (prompt + adapter + transformer + upscaling + mixing)
