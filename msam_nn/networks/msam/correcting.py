@@ -44,7 +44,7 @@ class CorrectingMSAM(MSAM):
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
     at once: that is the automatic prediction. A stage decodes its features, the last mask and the clicks by M-SAM's
     adapter, two-way transformer and mask decoder; what comes out is *added* to the masks and starts at zero, beside a
-    learned gain on the clicks' Gaussians. Classes without a new click stay as they are. A first click on no mask at
+    learned gain on the newest clicks' Gaussians. Classes without a new click stay as they are. A first click on no mask at
     all starts from logits of 0.
 
     Arguments:
@@ -89,7 +89,7 @@ class CorrectingMSAM(MSAM):
         written = self._written(prompts, before.dtype)
         if written is not None:
             clicks = written if clicks is None else clicks + written
-        added = self._stage(self.correction, features.image, *prompts, before, clicks, classes=classes)
+        added = self._stage(self.correction, features.image, *prompts, before, clicks, written, classes=classes)
         return CorrectionState(torch.where(due, before + added, before), clicks)
 
     def correction(
@@ -99,11 +99,13 @@ class CorrectingMSAM(MSAM):
         labels: Tensor,
         before: Tensor,
         clicks: Tensor | None,
+        newest: Tensor | None,
         *,
         classes: Tensor | None,
     ) -> Tensor:
         """What a stage adds to the mask logits ``before``, ``(B, K, D, H, W)``; the other arguments are
-        :meth:`MSAM.decode`'s, ``clicks`` those written so far."""
+        :meth:`MSAM.decode`'s, ``clicks`` those written so far, of which the ``newest`` act as Gaussians: the others
+        did in their own stage."""
         coarse = upsample(before, self.config.mask_size)
         clicks = torch.zeros_like(coarse) if clicks is None else clicks
         fused, sparse, class_embedding = self._fuse(image, points, labels, coarse + clicks, classes)
@@ -113,7 +115,10 @@ class CorrectingMSAM(MSAM):
         added, detail = self.mask_decoder.refine(
             fused, image.position, sparse, class_embedding, image.details, *prompts
         )
-        added = upsample(added.view_as(coarse), self.patch_size) + self.click_gain * fine
+        added = added.view_as(coarse)
+        if newest is not None:
+            added = added + self.click_gain * newest / self.config.click_logit
+        added = upsample(added, self.patch_size)
         return added if detail is None else added + detail.view_as(added)
 
     def masks(self, state: CorrectionState) -> Tensor:

@@ -138,7 +138,7 @@ class MSAMUNet(PromptableNetwork):
             clicks.flatten(0, 1),
             classes.repeat(b),
         ).view_as(before)
-        logits = before + added + self.gain * (clicks[:, :, 0] - clicks[:, :, 1])
+        logits = before + added + self.gain * (written[:, :, 0] - written[:, :, 1])
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
         return UNetState(torch.where(due, logits, before), clicks)
 
