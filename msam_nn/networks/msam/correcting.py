@@ -44,8 +44,8 @@ class CorrectingMSAM(MSAM):
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
     at once: that is the automatic prediction. A stage decodes its features, the last mask and the clicks by M-SAM's
     adapter, two-way transformer and mask decoder; what comes out is *added* to the masks and starts at zero, beside a
-    learned gain on the newest clicks' Gaussians. Classes without a new click stay as they are. A first click on no mask at
-    all starts from logits of 0.
+    learned gain on the newest clicks' Gaussians. Classes without a new click stay as they are. A first click on no mask
+    at all starts from logits of 0.
 
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,

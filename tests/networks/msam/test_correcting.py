@@ -57,6 +57,15 @@ def test_before_training_a_click_adds_its_gaussian():
         assert added[0, 0, 15, 23, 31].abs() < 0.01
 
 
+def test_a_click_acts_in_its_own_stage_only():
+    model = fresh()
+    features = model.encode(tiny_image(model))
+    first = model.refine(features, click(model), None)
+    second = model.refine(features, click(model, voxel=(15, 23, 31)), first)
+    added = (model.masks(second) - model.masks(first)).detach()
+    assert added[0, 0, 3, 5, 7].abs() < 0.01 and added[0, 0, 15, 23, 31] > 1
+
+
 def test_a_class_without_a_click_stays_as_it_is():
     model = tiny_model(**CORRECTING, num_classes=2)
     features = model.encode(tiny_image(model))

@@ -224,6 +224,16 @@ def test_a_click_acts_from_the_first_step_and_on_its_class_alone(make):
     assert (removed - automatic)[0, 1, 8, 16, 16] == pytest.approx(-4.0, abs=1e-4)
 
 
+def test_a_click_acts_in_its_own_stage_only(make):
+    network = make().promptable.eval()
+    with torch.no_grad():
+        features = network.encode(torch.randn(1, 1, 16, 32, 32))
+        first = network.refine(features, click(network, (2, 3, 3)), network.refine(features, None, None))
+        second = network.refine(features, click(network, (13, 28, 28)), first)
+    added = network.masks(second) - network.masks(first)
+    assert added[0, 0, 2, 3, 3].abs() < 0.01 and added[0, 0, 13, 28, 28] > 1
+
+
 def test_resuming_continues_where_a_stage_ended(make):
     network = make().promptable.eval()
     first, second = click(network, (8, 16, 16)), click(network, (3, 5, 7), 0)
