@@ -46,7 +46,7 @@ def training(nnunet_folders, tmp_path):
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
         started.append(process)
-        while wait and "Epoch 0" not in "".join(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*_log_*.txt")):
+        while wait and "Epoch " not in "".join(f.read_text(encoding="utf-8") for f in tmp_path.rglob("*_log_*.txt")):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.2)
         return process
