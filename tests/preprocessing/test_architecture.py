@@ -80,7 +80,7 @@ def test_every_patch_trains_two_samples_within_the_memory(shape, memory_gb):
 
 
 def test_half_of_the_image_comes_before_finer_tokens():
-    """Tokens of 8 on 40 x 64 x 40 voxels: 0.5 GB allows 256 of 200; on 60 x 90 x 60, of 768."""
+    """0.5 GB allows 256 tokens: 40 x 64 x 40 voxels have 200 of 8 voxels an edge, 60 x 90 x 60 have 768."""
     assert design((40, 64, 40), memory_gb=0.5).token_size == (8, 8, 8)
     large = design((60, 90, 60), memory_gb=0.5)
     assert large.token_size == (16, 16, 16) and "too little of the image" in large.notes[0]

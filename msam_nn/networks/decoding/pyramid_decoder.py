@@ -116,8 +116,7 @@ class PyramidMaskDecoder(MaskDecoder):
         if self.fine_hypernetwork is None:
             return masks, None
         for up, detail in zip(self.fine_ups, details[2:], strict=True):
-            y = up(y.contiguous(memory_format=torch.channels_last_3d))
-            y.unflatten(0, (len(detail), -1)).add_(detail[:, None])
+            y = _add(up(y.contiguous(memory_format=torch.channels_last_3d)), detail)
             if detail is details[-1]:
                 y += self.fine_prompt(fine_prompt.contiguous(memory_format=torch.channels_last_3d))
             y = F.leaky_relu_(y)
@@ -125,5 +124,6 @@ class PyramidMaskDecoder(MaskDecoder):
 
 
 def _add(y: Tensor, detail: Tensor) -> Tensor:
-    """Add what one image has ``(B, ...)`` to each of its classes ``(B x K, ...)``."""
-    return (y.unflatten(0, (len(detail), -1)) + detail[:, None]).flatten(0, 1)
+    """Add in place what one image has ``(B, ...)`` to each of its classes ``(B x K, ...)``."""
+    y.unflatten(0, (len(detail), -1)).add_(detail[:, None])
+    return y

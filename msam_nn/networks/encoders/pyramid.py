@@ -53,14 +53,14 @@ class ConvPyramid(nn.Module):
         embed_dim: width of the tokens that :attr:`embed` makes of the deepest level.
 
     Attributes:
-        widths: channels of every level.
+        widths: channels of every level. strides: voxels per cell of every level.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int], token_size: Triple, embed_dim: int) -> None:
         super().__init__()
-        strides = pyramid_strides(token_size)
+        self.strides = pyramid_strides(token_size)
         self.widths = pyramid_widths(widths, token_size)
-        steps = [(1, 1, 1), *level_steps(strides)]
+        steps = [(1, 1, 1), *level_steps(self.strides)]
         self.levels = nn.ModuleList(
             ConvBlock(i, o, step)
             for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, steps, strict=True)

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
 from msam_nn.networks.decoding.pyramid_decoder import squash
-from msam_nn.networks.encoders.pyramid import pyramid_strides
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.msam.config import MSAMConfig
 from msam_nn.networks.msam.network import MSAM, ImageFeatures
@@ -60,7 +59,7 @@ class CorrectingMSAM(MSAM):
         self.initial_decoder = InitialDecoder(
             dim=config.decoder_dim,
             widths=self.pyramid.widths,
-            strides=pyramid_strides(config.token_size),
+            strides=self.pyramid.strides,
             num_classes=config.num_classes,
             mask_prior=config.mask_prior,
         )

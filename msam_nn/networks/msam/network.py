@@ -13,7 +13,7 @@ from msam_nn.networks.decoding.adapter import ImageHalf, MaskEnhancedAdapter
 from msam_nn.networks.decoding.mask_decoder import MaskDecoder
 from msam_nn.networks.decoding.prompt_encoder import PromptEncoder, write_clicks
 from msam_nn.networks.decoding.pyramid_decoder import PyramidMaskDecoder, squash
-from msam_nn.networks.encoders.pyramid import ConvPyramid, pyramid_strides
+from msam_nn.networks.encoders.pyramid import ConvPyramid
 from msam_nn.networks.encoders.vit import ImageEncoder
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.layers.lora import is_lora_parameter
@@ -106,7 +106,7 @@ class MSAM(PromptableNetwork):
             self.mask_decoder = PyramidMaskDecoder(
                 **transformer,
                 widths=self.pyramid.widths,
-                strides=pyramid_strides(config.token_size),
+                strides=self.pyramid.strides,
                 corrects=config.initial_masks,
             )
         self.mask_enhanced_adapter = None
