@@ -1,6 +1,6 @@
 """The page on a model trained on real data; with ``MSAM_NN_WRITE_DOCS=1`` it draws the pictures of docs/interactive.md:
 
-    MSAM_NN_PICTURE_MODEL=.../Dataset501_STS_PETCT/MSAMTrainer_5cpuminutes__MSAMPlans__3d_fullres \
+    MSAM_NN_PICTURE_MODEL=.../Dataset501_STS_PETCT/MSAMTrainer_10cpuminutes__MSAMPlans__3d_fullres \
     MSAM_NN_PICTURE_CASE=.../Dataset501_STS_PETCT/imagesTr/STS_023 pytest tests/server/page/test_pictures.py
 """
 
