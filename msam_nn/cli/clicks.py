@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msam_nn.cli.device import torch_device
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from msam_nn.cli.device import torch_device
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from msam_nn.cli.device import torch_device
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from msam_nn.cli.device import torch_device
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
 PORT = 1527

@@ -12,6 +12,7 @@ from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, autocast, nn
 
+from msam_nn.device import insist_on_device
 from msam_nn.errors import UserError
 from msam_nn.folders import new_file
 from msam_nn.trainers.component_sampling import ComponentDataset
@@ -152,14 +153,6 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
                 f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
                 f"Was the data set planned again after that training? Train again, or restore the plans it used."
             ) from error
-
-
-def insist_on_device(device: torch.device) -> None:
-    """Raises:
-    UserError: for CUDA, which is nnU-Net's default, where there is none.
-    """
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
 
 
 def resolve_configuration(plans: dict, configuration: str) -> tuple[PlansManager, ConfigurationManager]:

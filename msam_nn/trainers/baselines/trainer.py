@@ -10,9 +10,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
+from msam_nn.device import insist_on_device
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.trainers.baselines.recipes import Recipe
-from msam_nn.trainers.planned_trainer import PlannedTrainer, insist_on_device, resolve_configuration
+from msam_nn.trainers.planned_trainer import PlannedTrainer, resolve_configuration
 from msam_nn.trainers.progress import ProgressMixin
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.cli.device import torch_device
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
 

@@ -1,0 +1,33 @@
+"""The device that commands and trainings are asked to work on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msam_nn.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        UserError: for ``cuda`` where PyTorch sees no GPU.
+    """
+    import torch
+
+    device = torch.device(name)
+    insist_on_device(device)
+    return device
+
+
+def insist_on_device(device: torch.device) -> None:
+    """Raises:
+    UserError: for CUDA, which is nnU-Net's default, where there is none.
+    """
+    import torch
+
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")
