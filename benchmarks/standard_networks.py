@@ -50,7 +50,11 @@ def msam(patch: int, n_cases: int = 20) -> MSAM:
 def msam_unet(patch: int, deep_supervision: bool = False) -> MSAMUNet:
     """``MSAMUNetTrainer``'s on :func:`unet`: one class."""
     return MSAMUNet(
-        unet(patch, deep_supervision=deep_supervision), patch_size=(patch,) * 3, num_outputs=2, background=True
+        unet(patch, deep_supervision=deep_supervision),
+        patch_size=(patch,) * 3,
+        num_outputs=2,
+        background=True,
+        spacing=(1.0, 1.0, 1.0),
     )
 
 

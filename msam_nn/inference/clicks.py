@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from msam_nn.prompts.corrections import MARGIN
+from msam_nn.networks.decoding.corrections import MARGIN
 
 CUT_OFF = 6.0
 """Standard deviations beyond which that correction counts as nothing (it is 1.5e-8 of its height there)."""

@@ -1,6 +1,5 @@
 """Where prompts come from: nobody, the network itself, a simulated user, a recorded one."""
 
-from msam_nn.prompts.corrections import honour_points
 from msam_nn.prompts.simulation import (
     central_error_clicks,
     centre_of_largest_error,
@@ -8,7 +7,7 @@ from msam_nn.prompts.simulation import (
     sample_error_clicks,
     uniform_click,
 )
-from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks
 
 __all__ = [
     "AutomaticPrompts",
@@ -18,8 +17,6 @@ __all__ = [
     "central_error_clicks",
     "centre_of_largest_error",
     "click_of_largest_error",
-    "foreground",
-    "honour_points",
     "sample_error_clicks",
     "uniform_click",
 ]

@@ -1,7 +1,8 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.networks.decoding.corrections import foreground
+from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks
 
 
 def masks_of(*voxels, k=1, value=5.0):

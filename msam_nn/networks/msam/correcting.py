@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
 from msam_nn.networks.decoding.pyramid_decoder import squash
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.msam.config import MSAMConfig
 from msam_nn.networks.msam.network import MSAM, ImageFeatures
 from msam_nn.networks.promptable import PADDING, Points
-
-FIRST_GAIN = 4.0
-"""Height in logits with which a click's Gaussian acts before anything is learned."""
 
 
 class CorrectableFeatures(NamedTuple):
@@ -41,10 +39,10 @@ class CorrectingMSAM(MSAM):
     """:class:`MSAM` of a configuration with ``initial_masks``.
 
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
-    at once: that is the automatic prediction. A stage decodes its features, the last mask and the clicks by M-SAM's
-    adapter, two-way transformer and mask decoder; what comes out is *added* to the masks and starts at zero, beside a
-    learned gain on the newest clicks' Gaussians. Classes without a new click stay as they are. A first click on no mask
-    at all starts from logits of 0.
+    at once: that is the automatic prediction. In a stage the last mask first follows the newest clicks by a rule
+    (:func:`~msam_nn.networks.decoding.corrections.follow_points`); M-SAM's adapter, two-way transformer and mask
+    decoder see what came of it, and what they give is *added* and starts at zero. Classes without a new click stay as
+    they are. A first click on no mask at all starts from logits of 0.
 
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,
@@ -63,7 +61,6 @@ class CorrectingMSAM(MSAM):
             num_classes=config.num_classes,
             mask_prior=config.mask_prior,
         )
-        self.click_gain = nn.Parameter(torch.tensor(FIRST_GAIN))
 
     def encode(self, image: Tensor) -> CorrectableFeatures:
         embedding, levels = self.embed(image)
@@ -88,8 +85,9 @@ class CorrectingMSAM(MSAM):
         written = self._written(prompts, before.dtype)
         if written is not None:
             clicks = written if clicks is None else clicks + written
-        added = self._stage(self.correction, features.image, *prompts, before, clicks, written, classes=classes)
-        return CorrectionState(torch.where(due, before + added, before), clicks)
+        followed = follow_points(before, prompts, unit=self.config.token_size)
+        added = self._stage(self.correction, features.image, *prompts, followed, clicks, classes=classes)
+        return CorrectionState(torch.where(due, followed + added, before), clicks)
 
     def correction(
         self,
@@ -98,13 +96,11 @@ class CorrectingMSAM(MSAM):
         labels: Tensor,
         before: Tensor,
         clicks: Tensor | None,
-        newest: Tensor | None,
         *,
         classes: Tensor | None,
     ) -> Tensor:
         """What a stage adds to the mask logits ``before``, ``(B, K, D, H, W)``; the other arguments are
-        :meth:`MSAM.decode`'s, ``clicks`` those written so far, of which the ``newest`` act as Gaussians: the others
-        did in their own stage."""
+        :meth:`MSAM.decode`'s, ``clicks`` those written so far."""
         coarse = upsample(before, self.config.mask_size)
         clicks = torch.zeros_like(coarse) if clicks is None else clicks
         fused, sparse, class_embedding = self._fuse(image, points, labels, coarse + clicks, classes)
@@ -114,10 +110,7 @@ class CorrectingMSAM(MSAM):
         added, detail = self.mask_decoder.refine(
             fused, image.position, sparse, class_embedding, image.details, *prompts
         )
-        added = added.view_as(coarse)
-        if newest is not None:
-            added = added + self.click_gain * newest / self.config.click_logit
-        added = upsample(added, self.patch_size)
+        added = upsample(added.view_as(coarse), self.patch_size)
         return added if detail is None else added + detail.view_as(added)
 
     def masks(self, state: CorrectionState) -> Tensor:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
 
 CLICK_SIGMA = 5.0
 """Standard deviation in voxels of a click's Gaussian."""
-
-FIRST_GAIN = 4.0
-"""Height in logits with which a click's Gaussian acts before anything is learned."""
 
 HEADS, RENAMED = ".seg_layers.", ".heads."
 """nnU-Net leaves segmentation heads out when it loads pretrained weights, by this part of their names. Ours belong to
@@ -44,22 +43,27 @@ class UNetState(NamedTuple):
 class MSAMUNet(PromptableNetwork):
     """A U-Net of ``dynamic_network_architectures`` with M-SAM's loop on it.
 
-    ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. Stages with prompts add
-    to its logits; classes without a click stay as they are.
+    ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. In a stage the logits
+    follow the newest clicks by a rule (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and the prompt
+    path adds to what came of it; classes without a click stay as they are.
 
     Arguments:
         unet: plain or residual, with ``encoder`` and ``decoder``.
         num_outputs: the U-Net's logits: classes and background, or regions.
+        spacing: of the voxels, per axis: how far a click reaches.
     """
 
     n_auto_stages = 1
     has_initial_masks = True
 
-    def __init__(self, unet: nn.Module, *, patch_size: Triple, num_outputs: int, background: bool) -> None:
+    def __init__(
+        self, unet: nn.Module, *, patch_size: Triple, num_outputs: int, background: bool, spacing: Sequence[float]
+    ) -> None:
         super().__init__()
         self.patch_size, self.background = tuple(patch_size), background
         self.num_classes = num_outputs - int(background)
         self.click_reach = (CLICK_SIGMA / 2,) * 3
+        self.voxels_per_length = tuple(max(spacing) / s for s in spacing)
         self.unet = unet
         self.prompt_path = PromptPath(
             patch_size=self.patch_size,
@@ -67,7 +71,6 @@ class MSAMUNet(PromptableNetwork):
             channels=list(unet.encoder.output_channels),
             num_classes=self.num_classes,
         )
-        self.gain = nn.Parameter(torch.tensor(FIRST_GAIN))
         self.register_buffer("unet_is_given", torch.zeros((), dtype=torch.bool))
         self.register_state_dict_post_hook(_rename_heads)
         self.register_load_state_dict_pre_hook(_restore_heads)
@@ -130,17 +133,17 @@ class MSAMUNet(PromptableNetwork):
         written = self.write(prompts).to(features.masks.dtype)
         clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
         before = state.logits.detach()
+        followed = follow_points(before, prompts, unit=self.voxels_per_length)
         added = self.prompt_path(
             features.image,
             prompts.points.flatten(0, 1),
             prompts.labels.flatten(0, 1),
-            before.flatten(0, 1)[:, None],
+            followed.flatten(0, 1)[:, None],
             clicks.flatten(0, 1),
             classes.repeat(b),
         ).view_as(before)
-        logits = before + added + self.gain * (written[:, :, 0] - written[:, :, 1])
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
-        return UNetState(torch.where(due, logits, before), clicks)
+        return UNetState(torch.where(due, followed + added, before), clicks)
 
     def masks(self, state: UNetState) -> Tensor:
         return state.logits

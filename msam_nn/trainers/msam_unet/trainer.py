@@ -56,6 +56,7 @@ class MSAMUNetTrainer(PromptableTrainer):
             patch_size=tuple(configuration_manager.patch_size),
             num_outputs=num_output_channels,
             background=configuration_manager.configuration[ENTRY]["background"],
+            spacing=configuration_manager.spacing,
         )
 
     def initialize(self) -> None:

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from msam_nn.networks import Points
+from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.msam import CorrectingMSAM
-from msam_nn.networks.msam.correcting import FIRST_GAIN
 
 from ..golden import tiny_config, tiny_image, tiny_model
 
@@ -45,22 +45,21 @@ def test_masks_start_rare():
     assert -4 < model(tiny_image(model))[:, 1:].mean() < -2
 
 
-def test_before_training_a_click_adds_its_gaussian():
+@pytest.mark.parametrize("label", [1, 0])
+def test_before_training_the_mask_follows_clicks_by_the_rule(label):
     model = fresh()
     features = model.encode(tiny_image(model))
     before = model.refine(features, None, None)
-    for label, sign in ((1, 1), (0, -1)):
-        added = (model.refine(features, click(model, label=label), before).logits - before.logits).detach()
-        at_click = added[0, 0, 3, 5, 7] * sign
-        assert 0.8 * FIRST_GAIN < at_click <= FIRST_GAIN
-        assert (added * sign).amax() == pytest.approx(at_click.item(), rel=0.1)
-        assert added[0, 0, 15, 23, 31].abs() < 0.01
+    after = model.refine(features, click(model, label=label), before)
+    followed = follow_points(before.logits, click(model, label=label), unit=model.config.token_size)
+    assert torch.equal(after.logits, followed)
+    assert not torch.equal(after.logits, before.logits) or label == 0
 
 
 def test_a_click_acts_in_its_own_stage_only():
-    model = fresh()
+    model = fresh(mask_prior=-3.0)
     features = model.encode(tiny_image(model))
-    first = model.refine(features, click(model), None)
+    first = model.refine(features, click(model), model.refine(features, None, None))
     second = model.refine(features, click(model, voxel=(15, 23, 31)), first)
     added = (model.masks(second) - model.masks(first)).detach()
     assert added[0, 0, 3, 5, 7].abs() < 0.01 and added[0, 0, 15, 23, 31] > 1
@@ -115,7 +114,7 @@ def test_recomputed_stages_give_the_same_gradients():
         model = tiny_model(**CORRECTING, checkpoint_stages=checkpoint)
         stages = model(tiny_image(model), lambda stage, masks, model=model: click(model) if stage else None, 3)
         sum(stage.square().mean() for stage in stages).backward()
-        gradients.append(model.click_gain.grad)
+        gradients.append(model.class_embedding.grad)
     torch.testing.assert_close(*gradients)
 
 

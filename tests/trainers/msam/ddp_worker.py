@@ -30,7 +30,10 @@ def main(rank: int, folder: Path) -> None:
         outputs, stages = network(torch.randn(1, 1, 16, 32, 32, generator=generator), clicks, 3)
         loss = sum(trainer.stage_loss(logits, target) for logits in stages)
         (loss + sum(output.square().mean() for output in outputs)).backward()
-    torch.save(trainer.network.click_gain.grad, folder / f"gradient_{rank}.pth")
+    torch.save(
+        trainer.network.mask_decoder.output_hypernetworks_mlps[0].layers[-1].weight.grad,
+        folder / f"gradient_{rank}.pth",
+    )
     dist.barrier()  # no rank leaves while the other still reads from it
 
 

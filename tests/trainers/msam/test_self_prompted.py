@@ -26,6 +26,7 @@ def make(phantom_plans, tmp_path, monkeypatch):
 def test_the_automatic_prediction_is_prompted_and_counts_in_validation(make):
     trainer = make(mask_prior=1.0)  # so that there are masks to be prompted by
     network, image = trainer.msam.eval(), torch.randn(1, 1, 16, 32, 32)
+    torch.nn.init.normal_(network.mask_decoder.output_hypernetworks_mlps[0].layers[-1].weight)  # corrections begin at 0
     trainer.set_deep_supervision_enabled(False)
     with torch.no_grad():
         prompted = network(image)

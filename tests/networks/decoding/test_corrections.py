@@ -3,7 +3,7 @@ import torch
 
 from msam_nn.inference.clicks import Click, honour_clicks
 from msam_nn.networks import Points
-from msam_nn.prompts import honour_points
+from msam_nn.networks.decoding.corrections import follow_points, honour_points
 
 SIGMA = (1.0, 1.5, 2.0)
 
@@ -62,3 +62,45 @@ def test_it_leaves_its_argument_alone():
     masks = torch.full((1, 1, 3, 3, 3), -3.0)
     honour_points(masks, one_click((1, 1, 1), 1), sigma=SIGMA, exclusive=True)
     assert (masks == -3).all()
+
+
+def test_a_newest_click_reaches_as_far_as_its_error():
+    """A ball's centre is three voxels inside a mask of logit 2: 2 + 1 are taken away, and at the border, three voxels
+    on, where half a standard deviation is, exp(-1/8) of them."""
+    masks = torch.full((1, 1, 41, 41, 41), -2.0)
+    masks[..., 18:23, 18:23, 18:23] = 2.0
+    followed = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1))
+    assert followed[0, 0, 20, 20, 20].item() == pytest.approx(-1)
+    assert followed[0, 0, 20, 20, 23].item() == pytest.approx(-2 - 3 * 0.8824969)
+    assert (followed < 0).all()
+
+
+def test_distances_are_counted_in_units_of_each_axis():
+    """Two slices off the mask's border; four voxels in plane are as far."""
+    masks = torch.full((1, 1, 40, 80, 80), -2.0)
+    masks[:, :, :18] = 2.0
+    followed = follow_points(masks, one_click((19, 40, 40), 1), unit=(1, 2, 2))
+    added = followed - masks
+    assert added[0, 0, 19, 40, 40].item() == pytest.approx(3)
+    assert added[0, 0, 23, 40, 40].item() == pytest.approx(3 * 0.6065307, rel=1e-4)
+    assert added[0, 0, 19, 48, 40].item() == pytest.approx(3 * 0.6065307, rel=1e-4)
+
+
+def test_far_from_any_mask_a_click_reaches_a_share_of_the_patch():
+    masks = torch.full((1, 1, 40, 40, 40), -2.0)
+    followed = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1))
+    assert followed[0, 0, 20, 20, 26].item() == pytest.approx(-2 + 3 * 0.6065307)
+
+
+@pytest.mark.parametrize(("value", "label"), [(1.5, 1), (-2.0, 0), (-3.0, -1)])
+def test_a_newest_click_that_holds_and_padding_change_nothing(value, label):
+    masks = torch.full((1, 1, 3, 3, 3), value)
+    assert torch.equal(follow_points(masks, one_click((1, 1, 1), label), unit=(1, 1, 1)), masks)
+
+
+def test_several_newest_clicks_are_followed_one_after_the_other():
+    masks = torch.full((1, 1, 20, 20, 20), -2.0)
+    both = Points(torch.tensor([[[[5, 5, 5], [6, 6, 6]]]]), torch.tensor([[[1, 1]]]))
+    followed = follow_points(masks, both, unit=(1, 1, 1))
+    first = follow_points(masks, one_click((5, 5, 5), 1), unit=(1, 1, 1))
+    assert torch.equal(followed, follow_points(first, one_click((6, 6, 6), 1), unit=(1, 1, 1)))

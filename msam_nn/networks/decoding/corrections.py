@@ -1,0 +1,112 @@
+"""Masks that follow clicks by a rule, before anything is learned; for all samples and classes of a batch at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from msam_nn.networks.promptable import NEGATIVE, POSITIVE, Points
+
+MARGIN = 1.0
+"""Logit by which a clicked voxel is at least on the right side."""
+
+REACH = 2.0
+"""Standard deviation of a newest click's Gaussian, in distances from the click to the border of the mask."""
+
+FARTHEST = 0.15
+"""That standard deviation at most, as a share of the patch."""
+
+
+def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
+    """Mask logits ``(B, K, D, H, W)`` as bool masks: probability above one half, or, where classes exclude each other,
+    the class that wins against the others and the background logit of 0."""
+    positive = masks > 0
+    if exclusive and masks.shape[1] > 1:
+        positive &= masks == masks.amax(1, keepdim=True)
+    return positive
+
+
+def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], exclusive: bool) -> Tensor:
+    """Mask logits ``(B, K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
+
+    What prediction makes of a click that was overlooked (:mod:`msam_nn.inference.clicks`), and a simulated user sees
+    in a training: the class's logits are raised or lowered by what the clicked voxel lacks, fading as a Gaussian. The
+    clicks of one stage act on their classes at the same time.
+
+    Arguments:
+        clicks: all clicks so far, oldest first, ``(B, K, P, ...)``.
+        sigma: standard deviation of that Gaussian in voxels, per axis.
+        exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
+    """
+    masks = masks.clone()
+    per_axis = torch.tensor(sigma, device=masks.device)
+    for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
+        masks += _bump(masks, points, labels, per_axis, exclusive)
+    for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
+        lacking = _lacking(masks, points, labels, exclusive)
+        masks.flatten(2).scatter_add_(2, _flat_index(points, masks.shape)[..., None], lacking[..., None])
+    return masks
+
+
+def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Tensor:
+    """Mask logits ``(B, K, D, H, W)`` as the newest clicks would have them.
+
+    A click that holds changes nothing. Another one is taken for the centre of an error, whose size its distance to the
+    border of the mask tells: raised or lowered by what the clicked voxel lacks, fading as a Gaussian of
+    :data:`REACH` times that distance. Classes are followed each by itself: in a stage not all of them may be known.
+
+    Arguments:
+        newest: ``(B, K, P, ...)``.
+        unit: voxels that count as equally far, per axis: the inverse of the spacing, up to a factor.
+    """
+    per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
+    farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
+    for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
+        distance = _distance_to_border(masks > 0, points, per_axis)
+        sigma = (REACH * distance).clamp(max=farthest)[..., None] * per_axis
+        masks = masks + _bump(masks, points, labels, sigma, exclusive=False)
+    return masks
+
+
+def _bump(masks: Tensor, points: Tensor, labels: Tensor, sigma: Tensor, exclusive: bool) -> Tensor:
+    """One click a class ``(B, K, 3)``, as a Gaussian ``(B, K, D, H, W)`` as high as what the clicked voxel lacks."""
+    bumps = []
+    for axis, extent in enumerate(masks.shape[2:]):
+        distance = torch.arange(extent, device=masks.device) - points[..., axis, None]
+        bumps.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2).to(masks.dtype))
+    bumps[0] = bumps[0] * _lacking(masks, points, labels, exclusive)[..., None]
+    return torch.einsum("bkd,bkh,bkw->bkdhw", *bumps)
+
+
+def _distance_to_border(found: Tensor, points: Tensor, unit: Tensor) -> Tensor:
+    """Distance ``(B, K)`` from voxels ``(B, K, 3)`` to the nearest one on the other side of a bool mask, in units of
+    ``unit`` voxels; infinite where there is none."""
+    squares = [
+        ((torch.arange(extent, device=found.device) - points[..., axis, None]) / unit[axis]) ** 2
+        for axis, extent in enumerate(found.shape[2:])
+    ]
+    z, y, x = squares
+    distance = z[..., :, None, None] + y[..., None, :, None] + x[..., None, None, :]
+    here = found.flatten(2).gather(2, _flat_index(points, found.shape)[..., None])[..., None, None]
+    return distance.masked_fill(found == here, torch.inf).flatten(2).amin(2).sqrt()
+
+
+def _lacking(masks: Tensor, points: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
+    """What has to be added to each clicked class's logit at its clicked voxel ``(B, K)``: 0 if the click holds."""
+    b, k = labels.shape
+    at_clicks = masks.flatten(2).gather(2, _flat_index(points, masks.shape)[:, None].expand(b, k, k))
+    own = at_clicks.diagonal(dim1=1, dim2=2)
+    needed = torch.zeros_like(own)
+    if exclusive and k > 1:
+        itself = torch.eye(k, dtype=torch.bool, device=masks.device)
+        needed = at_clicks.masked_fill(itself, 0).amax(1).clamp(min=0)
+    missed, included = (needed + MARGIN - own).clamp(min=0), (-MARGIN - own).clamp(max=0)
+    return torch.where(labels == POSITIVE, missed, torch.where(labels == NEGATIVE, included, torch.zeros_like(own)))
+
+
+def _flat_index(points: Tensor, shape: Sequence[int]) -> Tensor:
+    """Voxels ``(B, K, 3)`` as indices ``(B, K)`` into flattened masks of ``shape`` ``(B, K, D, H, W)``."""
+    z, y, x = points.long().unbind(-1)
+    return (z * shape[3] + y) * shape[4] + x
