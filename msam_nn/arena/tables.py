@@ -59,9 +59,6 @@ def table_1(results: Results, dataset: str) -> pd.DataFrame:
     table["SD of Dice over runs"] = [f"{sd:.3f}" if pd.notna(sd) else "–" for sd in runs["sd"]]
     order = {method.name: place for place, method in enumerate(results.grid.methods)}
     table = table.sort_values("method", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
-    notes = {method.name: method.note for method in results.grid.methods}
-    if any(notes.values()):
-        table["note"] = table["method"].map(notes).fillna("")
     return table.reset_index(drop=True)
 
 

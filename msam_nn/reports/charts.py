@@ -10,6 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Colours of Okabe and Ito, told apart with any kind of colour vision."""
 
+ALIKE = 1.05
+"""Ratio of the largest to the smallest cost up to which methods cost the same."""
+
 
 def box_plots(scores: pd.DataFrame, metrics: dict[str, str]) -> Figure:
     """A panel per class and metric, a box and every case per method; what is undefined or infinite is not drawn.
@@ -103,13 +106,14 @@ def critical_difference_diagram(ranks: pd.Series, difference: float, groups: lis
 
 
 def cost_scatter(table: pd.DataFrame, costs: dict[str, str], value: str, title: str) -> Figure:
-    """A panel per cost, logarithmic, against a score; a mark per method, panels without any cost left out.
+    """A panel per cost, logarithmic, against a score; a mark per method. Costs that nobody has, or all methods alike (a
+    budget), are left out.
 
     Arguments:
         table: columns ``method``, ``value`` and the costs.
         costs: column -> axis label.
     """
-    known = {column: label for column, label in costs.items() if (table[column] > 0).any()}
+    known = {column: label for column, label in costs.items() if _differs(table[column])}
     columns = max(1, min(len(known), 3))
     rows = max(1, -(-len(known) // columns))
     figure = Figure(figsize=(2.7 * columns + 2, 2.8 * rows), layout="constrained")
@@ -130,6 +134,11 @@ def cost_scatter(table: pd.DataFrame, costs: dict[str, str], value: str, title: 
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize=8)
     return figure
+
+
+def _differs(cost: pd.Series) -> bool:
+    known = cost[cost > 0]
+    return len(known) > 0 and (len(cost) == 1 or known.max() > ALIKE * known.min())
 
 
 def click_lines(table: pd.DataFrame, title: str) -> Figure:

@@ -58,7 +58,6 @@ def test_table_1_by_hand():
     assert list(table.index) == ["first", "second", ELLIPSOID]
     assert table["Dice"].str.split(" ").str[0].to_list() == ["0.800", "0.450", "0.100"]
     assert table["SD of Dice over runs"].to_list() == ["0.000", "0.212", "0.000"] and set(table["runs"]) == {2}
-    assert table["note"].to_list() == ["", "shifts y", ""]
 
 
 def test_ranks_and_tests_leave_the_ellipsoid_out():

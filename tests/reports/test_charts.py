@@ -52,6 +52,13 @@ def test_costs_that_nobody_knows_have_no_panel():
     assert panel.get_xscale() == "log" and panel.get_xlabel() == "CPU"
 
 
+def test_a_cost_that_all_methods_share_is_not_drawn():
+    table = pd.DataFrame({"method": ["A", "B"], "dice": [0.5, 0.6], "budget": [10.0, 10.4], "memory": [1.0, 1.1]})
+    (panel,) = cost_scatter(table, {"budget": "minutes", "memory": "GiB"}, "dice", "Dice").axes
+    assert panel.get_xlabel() == "GiB"
+    assert len(cost_scatter(table[:1], {"budget": "minutes", "memory": "GiB"}, "dice", "Dice").axes) == 2
+
+
 def test_click_lines_leave_out_what_was_not_clicked():
     figure = click_lines(pd.DataFrame({0: [0.5, float("nan")], 1: [0.6, 0.7]}, index=["a", "b"]), "Dice")
     assert [list(line.get_xdata()) for line in figure.axes[0].lines] == [[0, 1], [1]]
