@@ -48,7 +48,7 @@ TRAINERS = {
     **_classes("msam_nn.trainers.msam.self_prompted", "MSAMSelfPromptedTrainer"),
     **_classes("msam_nn.trainers.msam_unet.trainer", "MSAMUNetTrainer"),
     **_classes("msam_nn.trainers.masksam.trainer", "MaskSAMTrainer"),
-    **_classes("msam_nn.trainers.masksam.variants", "MaskSAMVolumetricTrainer"),
+    **_classes("msam_nn.trainers.masksam.variants", "MaskSAMSliceMatchingTrainer"),
     **_classes(
         "msam_nn.trainers.msam.ablations",
         "MSAMWithoutMEATrainer",

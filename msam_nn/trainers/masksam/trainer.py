@@ -24,7 +24,7 @@ class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
     """
 
     planner_from_scratch = "MaskSAMPlannerTiny"
-    set_loss = SetLoss()
+    set_loss = SetLoss(volumetric=True)
     initial_learning_rate = 5e-4
     decay = 3e-5
     gradient_clip = 12.0

@@ -6,7 +6,7 @@ from msam_nn.trainers.masksam.losses import SetLoss
 from msam_nn.trainers.masksam.trainer import MaskSAMTrainer
 
 
-class MaskSAMVolumetricTrainer(MaskSAMTrainer):
-    """One assignment a patch instead of one a slice, so that a query answers for the same class in all slices."""
+class MaskSAMSliceMatchingTrainer(MaskSAMTrainer):
+    """One assignment a slice instead of one a patch, as in the paper."""
 
-    set_loss = SetLoss(volumetric=True)
+    set_loss = SetLoss()
