@@ -22,8 +22,8 @@ from torch import Tensor
 
 from msam_nn.metrics.scores import dice
 from msam_nn.networks import Points, PromptableNetwork
-from msam_nn.networks.decoding.corrections import foreground, honour_points
-from msam_nn.prompts import click_of_largest_error
+from msam_nn.networks.decoding.corrections import honour_points
+from msam_nn.prompts import click_of_largest_error, foreground
 
 N_CLICKS = 10
 REPORTED = (0, 1, 3, 5, 10)

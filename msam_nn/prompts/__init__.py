@@ -7,7 +7,7 @@ from msam_nn.prompts.simulation import (
     sample_error_clicks,
     uniform_click,
 )
-from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks
+from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 __all__ = [
     "AutomaticPrompts",
@@ -17,6 +17,7 @@ __all__ = [
     "central_error_clicks",
     "centre_of_largest_error",
     "click_of_largest_error",
+    "foreground",
     "sample_error_clicks",
     "uniform_click",
 ]

@@ -11,9 +11,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from msam_nn.networks.decoding.corrections import foreground, honour_points
+from msam_nn.networks.decoding.corrections import honour_points
 from msam_nn.networks.promptable import Points
 from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
+
+
+def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
+    """Mask logits ``(B, K, D, H, W)`` as bool masks: probability above one half, or, where classes exclude each other,
+    the class that wins against the others and the background logit of 0."""
+    positive = masks > 0
+    if exclusive and masks.shape[1] > 1:
+        positive &= masks == masks.amax(1, keepdim=True)
+    return positive
 
 
 class NoPrompts:

@@ -9,9 +9,8 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
 from msam_nn.networks import PromptableNetwork
-from msam_nn.networks.decoding.corrections import foreground
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
-from msam_nn.prompts import SimulatedClicks
+from msam_nn.prompts import SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest

@@ -1,8 +1,7 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.networks.decoding.corrections import foreground
-from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks
+from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
 
 
 def masks_of(*voxels, k=1, value=5.0):

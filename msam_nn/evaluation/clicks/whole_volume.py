@@ -14,8 +14,7 @@ from msam_nn.evaluation.clicks.case import ClickCase, click_generator
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import TOLERANCE_MM
-from msam_nn.networks.decoding.corrections import foreground
-from msam_nn.prompts import click_of_largest_error, uniform_click
+from msam_nn.prompts import click_of_largest_error, foreground, uniform_click
 
 STRATEGIES = ("centre", "uniform")
 

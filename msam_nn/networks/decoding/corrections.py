@@ -19,15 +19,6 @@ FARTHEST = 0.15
 """That standard deviation at most, as a share of the patch."""
 
 
-def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
-    """Mask logits ``(B, K, D, H, W)`` as bool masks: probability above one half, or, where classes exclude each other,
-    the class that wins against the others and the background logit of 0."""
-    positive = masks > 0
-    if exclusive and masks.shape[1] > 1:
-        positive &= masks == masks.amax(1, keepdim=True)
-    return positive
-
-
 def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], exclusive: bool) -> Tensor:
     """Mask logits ``(B, K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
