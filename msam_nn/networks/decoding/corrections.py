@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from msam_nn.networks.promptable import NEGATIVE, POSITIVE, Points
+from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points
 
 MARGIN = 1.0
 """Logit by which a clicked voxel is at least on the right side."""
@@ -34,15 +34,16 @@ def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], excl
     masks = masks.clone()
     per_axis = torch.tensor(sigma, device=masks.device)
     for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
-        masks += _bump(masks, points, labels, per_axis, exclusive)
+        lacking = _lacking(masks, points, labels, exclusive)
+        masks += lacking[..., None, None, None] * _gaussian(masks, points, per_axis)
     for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
         lacking = _lacking(masks, points, labels, exclusive)
         masks.flatten(2).scatter_add_(2, _flat_index(points, masks.shape)[..., None], lacking[..., None])
     return masks
 
 
-def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Tensor:
-    """Mask logits ``(B, K, D, H, W)`` as the newest clicks would have them.
+def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Mask logits ``(B, K, D, H, W)`` as the newest clicks would have them, and where these clicks act.
 
     A click that holds changes nothing. Another one is taken for the centre of an error, whose size its distance to the
     border of the mask tells: raised or lowered by what the clicked voxel lacks, fading as a Gaussian of
@@ -51,24 +52,32 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Te
     Arguments:
         newest: ``(B, K, P, ...)``.
         unit: voxels that count as equally far, per axis: the inverse of the spacing, up to a factor.
+
+    Returns:
+        The logits, and that Gaussian from 0 to 1, the largest of several clicks': the share of a learned correction
+        that is wanted at a voxel. A click that tells no size, because it holds or there is no border, acts everywhere.
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
+    reach = torch.zeros(1, dtype=masks.dtype, device=masks.device)
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
         distance = _distance_to_border(masks > 0, points, per_axis)
-        sigma = (REACH * distance).clamp(max=farthest)[..., None] * per_axis
-        masks = masks + _bump(masks, points, labels, sigma, exclusive=False)
-    return masks
+        lacking = _lacking(masks, points, labels, exclusive=False)
+        gaussian = _gaussian(masks, points, (REACH * distance).clamp(max=farthest)[..., None] * per_axis)
+        masks = masks + lacking[..., None, None, None] * gaussian
+        sizeless, given = ((lacking == 0) | distance.isinf()), labels != PADDING
+        share = torch.where(sizeless[..., None, None, None], 1, gaussian) * given[..., None, None, None]
+        reach = torch.maximum(reach, share)
+    return masks, reach
 
 
-def _bump(masks: Tensor, points: Tensor, labels: Tensor, sigma: Tensor, exclusive: bool) -> Tensor:
-    """One click a class ``(B, K, 3)``, as a Gaussian ``(B, K, D, H, W)`` as high as what the clicked voxel lacks."""
-    bumps = []
+def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:
+    """One click a class ``(B, K, 3)`` as a Gaussian of height 1 on the grid of ``masks`` ``(B, K, D, H, W)``."""
+    along = []
     for axis, extent in enumerate(masks.shape[2:]):
         distance = torch.arange(extent, device=masks.device) - points[..., axis, None]
-        bumps.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2).to(masks.dtype))
-    bumps[0] = bumps[0] * _lacking(masks, points, labels, exclusive)[..., None]
-    return torch.einsum("bkd,bkh,bkw->bkdhw", *bumps)
+        along.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2).to(masks.dtype))
+    return torch.einsum("bkd,bkh,bkw->bkdhw", *along)
 
 
 def _distance_to_border(found: Tensor, points: Tensor, unit: Tensor) -> Tensor:

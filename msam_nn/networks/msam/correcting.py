@@ -41,8 +41,8 @@ class CorrectingMSAM(MSAM):
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
     at once: that is the automatic prediction. In a stage the last mask first follows the newest clicks by a rule
     (:func:`~msam_nn.networks.decoding.corrections.follow_points`); M-SAM's adapter, two-way transformer and mask
-    decoder see what came of it, and what they give is *added* and starts at zero. Classes without a new click stay as
-    they are. A first click on no mask at all starts from logits of 0.
+    decoder see what came of it, and what they give is *added* where the clicks act, and starts at zero. Classes without
+    a new click stay as they are. A first click on no mask at all starts from logits of 0.
 
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,
@@ -85,9 +85,9 @@ class CorrectingMSAM(MSAM):
         written = self._written(prompts, before.dtype)
         if written is not None:
             clicks = written if clicks is None else clicks + written
-        followed = follow_points(before, prompts, unit=self.config.token_size)
+        followed, reach = follow_points(before, prompts, unit=self.config.token_size)
         added = self._stage(self.correction, features.image, *prompts, followed, clicks, classes=classes)
-        return CorrectionState(torch.where(due, followed + added, before), clicks)
+        return CorrectionState(torch.where(due, followed + reach * added, before), clicks)
 
     def correction(
         self,

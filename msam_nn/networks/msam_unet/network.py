@@ -45,7 +45,7 @@ class MSAMUNet(PromptableNetwork):
 
     ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. In a stage the logits
     follow the newest clicks by a rule (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and the prompt
-    path adds to what came of it; classes without a click stay as they are.
+    path adds to what came of it where they act; classes without a click stay as they are.
 
     Arguments:
         unet: plain or residual, with ``encoder`` and ``decoder``.
@@ -133,7 +133,7 @@ class MSAMUNet(PromptableNetwork):
         written = self.write(prompts).to(features.masks.dtype)
         clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
         before = state.logits.detach()
-        followed = follow_points(before, prompts, unit=self.voxels_per_length)
+        followed, reach = follow_points(before, prompts, unit=self.voxels_per_length)
         added = self.prompt_path(
             features.image,
             prompts.points.flatten(0, 1),
@@ -143,7 +143,7 @@ class MSAMUNet(PromptableNetwork):
             classes.repeat(b),
         ).view_as(before)
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
-        return UNetState(torch.where(due, followed + added, before), clicks)
+        return UNetState(torch.where(due, followed + reach * added, before), clicks)
 
     def masks(self, state: UNetState) -> Tensor:
         return state.logits

@@ -69,7 +69,7 @@ def test_a_newest_click_reaches_as_far_as_its_error():
     on, where half a standard deviation is, exp(-1/8) of them."""
     masks = torch.full((1, 1, 41, 41, 41), -2.0)
     masks[..., 18:23, 18:23, 18:23] = 2.0
-    followed = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1))
+    followed, _ = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1))
     assert followed[0, 0, 20, 20, 20].item() == pytest.approx(-1)
     assert followed[0, 0, 20, 20, 23].item() == pytest.approx(-2 - 3 * 0.8824969)
     assert (followed < 0).all()
@@ -79,7 +79,7 @@ def test_distances_are_counted_in_units_of_each_axis():
     """Two slices off the mask's border; four voxels in plane are as far."""
     masks = torch.full((1, 1, 40, 80, 80), -2.0)
     masks[:, :, :18] = 2.0
-    followed = follow_points(masks, one_click((19, 40, 40), 1), unit=(1, 2, 2))
+    followed, _ = follow_points(masks, one_click((19, 40, 40), 1), unit=(1, 2, 2))
     added = followed - masks
     assert added[0, 0, 19, 40, 40].item() == pytest.approx(3)
     assert added[0, 0, 23, 40, 40].item() == pytest.approx(3 * 0.6065307, rel=1e-4)
@@ -88,19 +88,48 @@ def test_distances_are_counted_in_units_of_each_axis():
 
 def test_far_from_any_mask_a_click_reaches_a_share_of_the_patch():
     masks = torch.full((1, 1, 40, 40, 40), -2.0)
-    followed = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1))
+    followed, _ = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1))
     assert followed[0, 0, 20, 20, 26].item() == pytest.approx(-2 + 3 * 0.6065307)
 
 
 @pytest.mark.parametrize(("value", "label"), [(1.5, 1), (-2.0, 0), (-3.0, -1)])
 def test_a_newest_click_that_holds_and_padding_change_nothing(value, label):
     masks = torch.full((1, 1, 3, 3, 3), value)
-    assert torch.equal(follow_points(masks, one_click((1, 1, 1), label), unit=(1, 1, 1)), masks)
+    assert torch.equal(follow_points(masks, one_click((1, 1, 1), label), unit=(1, 1, 1))[0], masks)
 
 
 def test_several_newest_clicks_are_followed_one_after_the_other():
     masks = torch.full((1, 1, 20, 20, 20), -2.0)
     both = Points(torch.tensor([[[[5, 5, 5], [6, 6, 6]]]]), torch.tensor([[[1, 1]]]))
-    followed = follow_points(masks, both, unit=(1, 1, 1))
-    first = follow_points(masks, one_click((5, 5, 5), 1), unit=(1, 1, 1))
-    assert torch.equal(followed, follow_points(first, one_click((6, 6, 6), 1), unit=(1, 1, 1)))
+    followed, _ = follow_points(masks, both, unit=(1, 1, 1))
+    first, _ = follow_points(masks, one_click((5, 5, 5), 1), unit=(1, 1, 1))
+    assert torch.equal(followed, follow_points(first, one_click((6, 6, 6), 1), unit=(1, 1, 1))[0])
+
+
+def test_a_correction_is_wanted_where_the_click_acts():
+    """The nearest voxel inside the mask is two slices away: the standard deviation is four voxels."""
+    masks = torch.full((1, 1, 40, 40, 40), -2.0)
+    masks[:, :, :18] = 2.0
+    _, reach = follow_points(masks, one_click((19, 20, 20), 1), unit=(1, 1, 1))
+    assert reach[0, 0, 19, 20, 20].item() == 1
+    assert reach[0, 0, 23, 20, 20].item() == pytest.approx(0.6065307)
+    assert reach[0, 0, 39, 20, 20].item() < 1e-5
+
+
+@pytest.mark.parametrize(("value", "label", "expected"), [(-2.0, 1, 1), (2.0, 1, 1), (-2.0, 0, 1), (-2.0, -1, 0)])
+def test_a_click_that_tells_no_size_acts_everywhere(value, label, expected):
+    """No border in the patch, a click that holds, and padding, which asks for nothing."""
+    _, reach = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1))
+    assert torch.equal(reach, torch.full((1, 1, 5, 5, 5), float(expected)))
+
+
+def test_the_widest_of_several_newest_clicks_decides():
+    masks = torch.full((1, 1, 30, 30, 30), -2.0)
+    masks[:, :, :10] = 2.0
+    near, far = [11, 5, 5], [13, 20, 20]
+    both = Points(torch.tensor([[[near, far]]]), torch.tensor([[[1, 1]]]))
+    _, reach = follow_points(masks, both, unit=(1, 1, 1))
+    alone = [follow_points(masks, one_click(voxel, 1), unit=(1, 1, 1))[1] for voxel in (near, far)]
+    assert reach[0, 0, 11, 5, 5].item() == reach[0, 0, 13, 20, 20].item() == 1
+    assert (reach >= alone[0]).all()
+    assert not torch.equal(reach, alone[0])
