@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from msam_nn.networks.layers.basic import gaussian_factors
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points
 
 MARGIN = 1.0
@@ -73,11 +74,8 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tu
 
 def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:
     """One click a class ``(B, K, 3)`` as a Gaussian of height 1 on the grid of ``masks`` ``(B, K, D, H, W)``."""
-    along = []
-    for axis, extent in enumerate(masks.shape[2:]):
-        distance = torch.arange(extent, device=masks.device) - points[..., axis, None]
-        along.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2).to(masks.dtype))
-    return torch.einsum("bkd,bkh,bkw->bkdhw", *along)
+    factors = gaussian_factors(points, sigma, masks.shape[2:])
+    return torch.einsum("bkd,bkh,bkw->bkdhw", *(factor.to(masks.dtype) for factor in factors))
 
 
 def _distance_to_border(found: Tensor, points: Tensor, unit: Tensor) -> Tensor:

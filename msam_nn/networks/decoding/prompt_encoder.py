@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from msam_nn.networks.layers.basic import CONV, ChannelNorm, Triple
+from msam_nn.networks.layers.basic import CONV, ChannelNorm, Triple, gaussian_factors
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE
 
 MASK_CELLS_PER_TOKEN = 4
@@ -106,9 +106,6 @@ def write_clicks(
         ``(..., 4d, 4h, 4w)``.
     """
     sign = (labels == POSITIVE).float() - (labels == NEGATIVE).float()
-    bumps = []
-    for axis, (voxels, cells) in enumerate(zip(token_size, mask_size, strict=True)):
-        centre = (points[..., axis].float() + 0.5) * MASK_CELLS_PER_TOKEN / voxels - 0.5
-        cell = torch.arange(cells, device=points.device)
-        bumps.append(torch.exp(-0.5 * ((cell - centre[..., None]) / sigma) ** 2))
+    centres = (points.float() + 0.5) * MASK_CELLS_PER_TOKEN / torch.tensor(token_size, device=points.device) - 0.5
+    bumps = gaussian_factors(centres, sigma, mask_size)
     return logit * torch.einsum("...p,...pd,...ph,...pw->...dhw", sign, *bumps)

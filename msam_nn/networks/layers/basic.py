@@ -64,6 +64,20 @@ def upsample(masks: Tensor, size: tuple[int, int, int] | torch.Size) -> Tensor:
     return F.interpolate(masks, size=tuple(size), mode="trilinear", align_corners=False)
 
 
+def gaussian_factors(centres: Tensor, sigma: Tensor | float, size: tuple[int, int, int] | torch.Size) -> list[Tensor]:
+    """Gaussians of height 1 around points ``(..., 3)`` of a grid, as one factor ``(..., extent)`` per axis.
+
+    Arguments:
+        sigma: standard deviation in cells of the grid, a number or ``(..., 3)``.
+    """
+    sigma = torch.as_tensor(sigma, dtype=torch.float32, device=centres.device).expand(centres.shape)
+    factors = []
+    for axis, extent in enumerate(size):
+        distance = torch.arange(extent, device=centres.device) - centres[..., axis, None]
+        factors.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2))
+    return factors
+
+
 def recomputed(module: nn.Module) -> Callable:
     """The module as a function that keeps its input alone for the backward pass, and computes the rest again there."""
     return partial(checkpoint, module, use_reentrant=False)

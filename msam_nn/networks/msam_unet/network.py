@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import follow_points
-from msam_nn.networks.layers.basic import Triple
+from msam_nn.networks.layers.basic import Triple, gaussian_factors
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
 
@@ -153,10 +153,7 @@ class MSAMUNet(PromptableNetwork):
 
     def write(self, clicks: Points) -> Tensor:
         """Clicks as Gaussians of height 1, ``(B, K, 2, D, H, W)``: inside, outside."""
-        bumps = []
-        for axis, extent in enumerate(self.patch_size):
-            voxel = torch.arange(extent, device=clicks.points.device)
-            bumps.append(torch.exp(-0.5 * ((voxel - clicks.points[..., axis, None]) / CLICK_SIGMA) ** 2))
+        bumps = gaussian_factors(clicks.points, CLICK_SIGMA, self.patch_size)
         kinds = torch.stack([clicks.labels == kind for kind in (POSITIVE, NEGATIVE)], dim=2).to(bumps[0].dtype)
         maps = torch.zeros(1, device=clicks.points.device)
         for chosen, *bump in zip(kinds.unbind(3), *(axis.unbind(2) for axis in bumps), strict=True):

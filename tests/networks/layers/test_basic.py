@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from msam_nn.networks.layers.basic import MLP, ChannelNorm, DeepMLP, convolve_channels_last, upsample
+from msam_nn.networks.layers.basic import MLP, ChannelNorm, DeepMLP, convolve_channels_last, gaussian_factors, upsample
 
 from ..golden import normal
 
@@ -35,3 +36,14 @@ def test_upsample_does_not_align_corners():
     """0 and 1 to four cells: their centres lie at -1/4, 1/4, 3/4, 5/4 of the first, beyond the ends it is constant."""
     row = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 1, 2)
     torch.testing.assert_close(upsample(row, (1, 1, 4)).flatten(), torch.tensor([0, 0.25, 0.75, 1]))
+
+
+def test_gaussians_are_products_of_a_factor_an_axis():
+    """One standard deviation from the centre they have exp(-1/2), along each axis its own."""
+    centres = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 0.0]])
+    z, y, x = gaussian_factors(centres, torch.tensor([1.0, 2.0, 0.5]), (3, 5, 2))
+    assert [tuple(f.shape) for f in (z, y, x)] == [(2, 3), (2, 5), (2, 2)]
+    assert z[0].tolist() == pytest.approx([0.6065307, 1, 0.6065307])
+    assert y[0, 0].item() == y[0, 4].item() == pytest.approx(0.6065307)
+    assert x[0].tolist() == pytest.approx([0.6065307, 0.6065307])
+    assert torch.equal(gaussian_factors(centres, 1.0, (3, 5, 2))[0], z)
