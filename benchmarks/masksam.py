@@ -1,6 +1,8 @@
-"""SAM's attention in 2D and a whole MaskSAM of ViT-B, against padded windows with explicit attention matrices.
+"""SAM's attention in 2D and a whole MaskSAM of ViT-B, against padded windows with explicit attention matrices; and
+the share of the assignment in a training step.
 
     python benchmarks/masksam.py attention patch --rounds 3
+    python benchmarks/masksam.py assignment --rounds 3
 
 Every figure comes from a process of its own, which runs one form once to warm up and then ``--rounds`` times. Time is
 the least CPU time of the rounds, on one thread; memory is the peak of the process above that before the first run.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from msam_nn.networks.layers.attention import GridAttention  # noqa: E402
 from msam_nn.networks.masksam import MaskSAM, MaskSAMConfig  # noqa: E402
+from msam_nn.trainers.masksam.losses import SetLoss  # noqa: E402
+from msam_nn.trainers.masksam.matching import assign  # noqa: E402
+from msam_nn.trainers.masksam.targets import set_targets  # noqa: E402
 from tests.networks.oracle import attending_by  # noqa: E402
 from tests.networks.sam_oracle import attention_of  # noqa: E402
 
@@ -68,6 +74,32 @@ def patch_case(name: str) -> Callable[[], None]:
     return run
 
 
+def assignment_share(rounds: int) -> tuple[float, float]:
+    """CPU seconds of the assignment (costs, copy to the host, Hungarian algorithm), and of the training step around it:
+    tiny trunk, batch 2, the default matching once a patch, on random images and targets. Medians."""
+    torch.manual_seed(0)
+    config = MaskSAMConfig.of_trunk(
+        "tiny", in_channels=1, num_classes=3, token_size=8, n_queries=8, patch_size=(16, 56, 40)
+    )
+    network, loss = MaskSAM(config).train(), SetLoss(volumetric=True)
+    optimizer = torch.optim.AdamW(network.parameters())
+    assigned, stepped = [], []
+    for _ in range(rounds + 1):
+        image = torch.randn(2, 1, *config.patch_size)
+        labels = torch.randint(0, 3, (2, 1, *config.patch_size))
+        targets = set_targets(labels, num_outputs=3, has_regions=False, ignore_label=None)
+        begin = time.process_time()
+        prediction = network(image)
+        optimizer.zero_grad()
+        loss(prediction, targets).backward()
+        optimizer.step()
+        stepped.append(time.process_time() - begin)
+        begin = time.process_time()
+        assign(loss.costs(prediction, targets), volumetric=True)
+        assigned.append(time.process_time() - begin)
+    return statistics.median(assigned[1:]), statistics.median(stepped[1:])
+
+
 def attention_names() -> Iterator[str]:
     for grid in (64, 32, 16):
         for kind in ("window of 14", "global"):
@@ -92,10 +124,15 @@ def measure(name: str, form: str, rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["attention", "patch"], choices=["attention", "patch"])
+    parser.add_argument("what", nargs="*", default=["attention", "patch"], choices=["attention", "patch", "assignment"])
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if "assignment" in arguments.what:
+        part, step = assignment_share(arguments.rounds)
+        print(f"assignment {part:.3f} s of a training step of {step:.2f} s: {part / step:.1%}")
+    if arguments.what == ["assignment"]:
+        return
     names = [*(attention_names() if "attention" in arguments.what else ())]
     names += PATCHES if "patch" in arguments.what else ()
     print("| what | padded | ours | time | padded | ours | memory |\n|---|---|---|---|---|---|---|")

@@ -113,8 +113,9 @@ def _network_line(architecture: dict[str, Any]) -> str:
 
 def _released_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
     from msam_nn.cli.weight_files import count_parameters, released_state_dict
+    from msam_nn.networks.layers.depth_adapter import SAM_PARTS
     from msam_nn.networks.weights.sam import is_sam_state
-    from msam_nn.networks.weights.sam_med3d import SAM_PARTS, our_key
+    from msam_nn.networks.weights.sam_med3d import our_key
 
     weights = {our_key(k.removeprefix("module.")): v for k, v in released_state_dict(content).items()}
     missing = [part for part in SAM_PARTS if not any(name.startswith(part) for name in weights)]

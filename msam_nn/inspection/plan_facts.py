@@ -49,7 +49,10 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
     adopted = deepcopy(plans)
     _, planned = resolve_configuration(plans, configuration)
     if len(planned.patch_size) != 3:
-        raise UnsupportedError(f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
+        raise UnsupportedError(
+            f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres); "
+            f"2D data sets cannot be checked."
+        )
     is_masksam = planned.network_arch_class_name == masksam.BUILDER
     adopt = masksam_architecture.adopt_plans if is_masksam else adopt_plans
     adopt(adopted, configuration, dataset_json)

@@ -33,10 +33,11 @@ class NoPrompts:
 
 
 class AutomaticPrompts:
-    """What the network proposes itself from the image: its mask of the stage before, and for each class a positive
-    point deep inside a large object of it. Nothing before there is a mask, or for classes that are not in it.
+    """What the network proposes itself: its mask of the stage before, and for each class a positive point deep inside a
+    large object of it. Nothing before there is a mask, or for classes that are not in it.
 
-    The idea is MaskSAM's prompt generator (arXiv 2403.14103), in M-SAM's loop.
+    As in MaskSAM (arXiv 2403.14103) nobody is asked; unlike its prompt generator nothing is learned here, the proposal
+    is the mask that the network made from the image.
     """
 
     def __init__(self, *, exclusive: bool = True) -> None:

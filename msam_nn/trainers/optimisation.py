@@ -9,6 +9,10 @@ STEPS = (0.6, 0.9)
 """Fractions of the training at which the learning rate drops to a tenth (epochs 120 and 180 of the paper's 200)."""
 
 
+EMBEDDINGS = ("pos_embed", "rel_pos_", "class_embedding", "depth_embed", "depth_position")
+"""Parts of the names of embeddings and positions that are plain parameters."""
+
+
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
     """Trained parameters in two groups: matrices and kernels decay; norms, biases, embeddings and positions do not."""
     embeddings = {id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -17,7 +21,7 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
         if not parameter.requires_grad:
             continue
         is_matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
-        is_matrix &= not any(part in name for part in ("pos_embed", "rel_pos_", "class_embedding"))
+        is_matrix &= not any(part in name for part in EMBEDDINGS)
         (decay if is_matrix else keep).append(parameter)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
 

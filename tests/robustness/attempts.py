@@ -444,7 +444,7 @@ def _(world):
     return convert_sam(world, sam(24, 4, "mask_decoder.hf_token.weight"))
 
 
-@attempt("weights of a larger SAM than planned", "holds SAM's ViT-H")
+@attempt("SAM's weights for plans of a small trunk of MaskSAM's own", "which no file of SAM's fits")
 def _(world):
     return convert_sam(world, sam(1280, 32))
 

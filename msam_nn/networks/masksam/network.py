@@ -126,7 +126,7 @@ class MaskSAM(nn.Module):
         return self.predict(image)[1]
 
     def predict(self, image: Tensor) -> tuple[SetPrediction, Tensor]:
-        """Both of what :meth:`forward` returns, in any mode: for validation, which needs the loss and the scores."""
+        """Both of what :meth:`forward` returns, in any mode."""
         prediction = self.predict_set(image)
         logits = self.semantic_logits(prediction)
         return prediction, logits[:, :, 0] if image.ndim == 4 else logits

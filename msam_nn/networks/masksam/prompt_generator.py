@@ -45,7 +45,7 @@ class FeatureFusion(nn.Module):
     Arguments:
         embed_dim: channels of the trunk's maps. neck_dim: of the neck's.
         widths: channels of the five fused maps, coarsest first.
-        voxels_per_token: how often to double.
+        voxels_per_token: edge of a token in voxels of a slice, a power of two: slices double until they have it.
     """
 
     def __init__(self, *, embed_dim: int, neck_dim: int, widths: Sequence[int], voxels_per_token: int) -> None:

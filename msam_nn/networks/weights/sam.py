@@ -75,19 +75,24 @@ def _refuse_relatives(released: Mapping[str, Tensor], state: Mapping[str, Tensor
     Raises:
         CheckpointError: if it is one.
     """
-    embedding = released.get(PATCH_EMBEDDING)
-    if embedding is None:
-        raise CheckpointError(
-            f"{name} is no file of SAM's weights (sam_vit_b_01ec64.pth or a larger one): it has no {PATCH_EMBEDDING}."
-        )
-    if embedding.ndim == 5:
+    embedding = next((tensor for key, tensor in released.items() if key.endswith(PATCH_EMBEDDING)), None)
+    if embedding is not None and embedding.ndim == 5:
         raise CheckpointError(
             f"{name} holds a 3D network's weights (SAM-Med3D's or M-SAM's), this network is built around SAM's 2D "
             f"ones: take sam_vit_b_01ec64.pth or a larger one."
         )
+    if PATCH_EMBEDDING not in released:
+        raise CheckpointError(
+            f"{name} is no file of SAM's weights (sam_vit_b_01ec64.pth or a larger one): it has no {PATCH_EMBEDDING}."
+        )
     if any(HQ_SAM.match(key) for key in released):
         raise CheckpointError(f"{name} holds HQ-SAM's weights, whose mask decoder is another: take SAM's own.")
     found, needed = _trunk(released), _trunk(state)
+    if found != needed and needed.startswith("encoder"):
+        raise CheckpointError(
+            f"{name} holds SAM's {found}, these plans are for an {needed}, which no file of SAM's fits: train without "
+            f"-pretrained_weights, or plan with a larger -gpu_memory_target."
+        )
     if found != needed:
         raise CheckpointError(f"{name} holds SAM's {found}, these plans are for its {needed}: take the other file.")
 

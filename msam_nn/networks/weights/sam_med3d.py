@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from msam_nn.networks.layers.depth_adapter import SAM_PARTS
 from msam_nn.networks.layers.lora import lora_update
 from msam_nn.networks.msam.network import MSAM
 from msam_nn.networks.weights.safe_load import CheckpointError, load_plain
@@ -30,8 +31,6 @@ RENAMES = (
     (r"^bidatt\.", "mask_enhanced_adapter."),
 )
 """Applied in order, they turn a released key into ours."""
-
-SAM_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 
 
 STATE_DICT_KEYS = ("model_state_dict", "state_dict", "network_weights")

@@ -105,7 +105,7 @@ def design_for_image(
     def largest(edge: int, checkpoint: bool, shrink: bool) -> MaskSAMConfig | None:
         """Whole slices, or with ``shrink`` parts of them, cut where they have most, until enough of them fit."""
         grid = [min(MAX_GRID, ceil(s / edge)) for s in plane]
-        if depth * prod(grid) == 1:  # norms cannot train on a single token
+        if prod(grid) == 1:  # norms cannot train on a single token, which a patch of one slice would have
             grid[-1] = 2
         least = min(depth, LEAST_DEPTH if shrink else max(LEAST_DEPTH, ceil(LEAST_DEPTH_SHARE * depth)))
         while True:
@@ -151,6 +151,6 @@ def _notes(config: MaskSAMConfig, shape: Sequence[int], trunk_note: str, gain: f
         notes.append(
             f"blocks are computed again in the backward pass: the patch becomes {gain:.1f} times as large"
             if gain < float("inf")
-            else "blocks are computed again in the backward pass: nothing fits otherwise"
+            else "blocks are computed again in the backward pass: tokens as fine do not fit otherwise"
         )
     return notes

@@ -31,7 +31,8 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict) -> None:
         "patch_size": patch,
         "background": not labels.has_regions,
     }
-    if not kwargs.get("freeze_trunk", True):  # no weights of SAM's bind the canvas
+    scratch = not kwargs.get("freeze_trunk", True) and kwargs.get("canvas") != MaskSAMConfig.canvas
+    if scratch:  # no weights of SAM's, and so no canvas of theirs
         kwargs["canvas"] = kwargs.get("upsampling", 1) * max(patch[1:])
     try:
         MaskSAMConfig.from_arch_kwargs(1, labels.num_segmentation_heads, kwargs)

@@ -17,7 +17,7 @@ RELEASED_WEIGHTS = {768: "sam_vit_b_01ec64.pth", 1024: "sam_vit_l_0b3195.pth", 1
 
 
 class MaskSAMTrainer(FrozenEncoderMixin, PlannedTrainer):
-    """MaskSAM (arXiv 2403.14103): queries of every slice are matched with the classes in it, one loss for the set.
+    """MaskSAM (arXiv 2403.14103): queries are matched with classes once a patch, one loss for the set.
 
     The validation loss in nnU-Net's log is nnU-Net's own, of the normalised scores: it compares with other trainers'
     and not with the training loss.

@@ -7,6 +7,6 @@ from msam_nn.trainers.masksam.trainer import MaskSAMTrainer
 
 
 class MaskSAMSliceMatchingTrainer(MaskSAMTrainer):
-    """One assignment a slice instead of one a patch, as in the paper."""
+    """One assignment a slice instead of one a patch, as the release does."""
 
     set_loss = SetLoss()

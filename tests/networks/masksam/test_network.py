@@ -18,7 +18,7 @@ from .small import random_image, small_config, small_network
         dict(patch_size=(9, 8, 12), upsampling=4, num_classes=2, in_channels=4),
         dict(patch_size=(2, 16, 24), token_size=8, upsampling=1, canvas=8, window_size=0, global_blocks=()),
     ],
-    ids=["one query of one slice", "large tokens", "small tokens", "grid larger than the canvas"],
+    ids=["one query", "large tokens", "small tokens", "grid larger than the canvas"],
 )
 def test_shapes(changes):
     network = small_network(**changes)
@@ -33,6 +33,13 @@ def test_shapes(changes):
     assert logits.shape == (2, config.num_classes, *config.patch_size) and logits.isfinite().all()
 
 
+def test_one_query_of_one_slice_of_one_patch():
+    network = small_network(patch_size=(1, 16, 24), num_classes=1, n_queries=1, background=False)
+    image = random_image(network.config)
+    assert network(image).mask_logits.shape == (1, 1, 1, 16, 24)
+    assert network.eval()(image).shape == (1, 1, 1, 16, 24)
+
+
 def test_two_dimensional_images():
     network = small_network(patch_size=(1, 16, 24)).eval()
     image = random_image(network.config)
@@ -45,7 +52,7 @@ def test_other_sizes_are_refused():
 
 
 @torch.no_grad()
-def test_both_for_validation():
+def test_prediction_and_logits_at_once():
     network, image = small_network(), random_image(small_config())
     prediction, logits = network.predict(image)
     torch.testing.assert_close(tuple(prediction), tuple(network(image)))

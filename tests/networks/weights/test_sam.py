@@ -80,6 +80,7 @@ def without(key):
             lambda s: {**s, "image_encoder.patch_embed.proj.weight": torch.zeros(16, 1, 16, 16, 16)},
             "3D network's weights",
         ),
+        (lambda s: {"lora_sam.sam.image_encoder.patch_embed.proj.weight": torch.zeros(16, 1, 16, 16, 16)}, "M-SAM's"),
         (without("image_encoder.patch_embed.proj.weight"), "no file of SAM's weights"),
         (lambda s: {k: v for k, v in s.items() if "blocks" not in k}, "width 16 with 0 blocks, .* width 16 with 12"),
         (lambda s: {"encoder.weight": torch.zeros(1)}, "no file of SAM's weights"),
@@ -91,6 +92,16 @@ def test_other_files_are_refused_in_one_sentence(change, message):
     with pytest.raises(CheckpointError, match=message):
         load_sam(network, change(sam_file(network)))
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_plans_that_no_file_of_sams_fits_say_so():
+    with torch.device("meta"):
+        fields = dict(in_channels=1, num_classes=2, patch_size=(2, 32, 32), n_queries=3)
+        tiny = MaskSAM(MaskSAMConfig.of_trunk("tiny", **fields))
+        base = MaskSAM(MaskSAMConfig.of_trunk("vit_b", **fields))
+    released = {RELEASED_MATRIX if k == OUR_MATRIX else k: base.state_dict()[k] for k in sam_names(base)}
+    with pytest.raises(CheckpointError, match="holds SAM's ViT-B, these plans are for an encoder of width 192"):
+        load_sam(tiny, released)
 
 
 def test_larger_sam_is_named():

@@ -43,7 +43,7 @@ def test_the_tiny_trunk_can_be_had_with_much_memory():
     assert planned.config.patch_size == (36, 52, 36)
 
 
-@pytest.mark.parametrize("shape", [(36, 50, 35), (90, 512, 512), (1, 700, 400), (200, 9, 9), (1, 4, 4)])
+@pytest.mark.parametrize("shape", [(36, 50, 35), (90, 512, 512), (1, 700, 400), (200, 9, 9), (1, 4, 4), (2, 4, 4)])
 @pytest.mark.parametrize("memory_gb", [1, 8])
 def test_every_design_fits_its_memory_and_its_image(shape, memory_gb):
     planned = design(shape, memory_gb)

@@ -39,11 +39,13 @@ def masksam_plans(phantom_plans):
 def make_trainer(masksam_plans, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
 
-    def make(dataset_json=None, trainer_class=MaskSAMTrainer, **architecture):
+    def make(dataset_json=None, trainer_class=MaskSAMTrainer, configuration="3d_fullres", **architecture):
         torch.manual_seed(0)
         plans = copy.deepcopy(masksam_plans[0])
         plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"].update(architecture)
-        trainer = trainer_class(plans, "3d_fullres", 0, dataset_json or masksam_plans[1], torch.device("cpu"))
+        plans["configurations"]["3d_lowres"] = {"inherits_from": "3d_fullres", "next_stage": "3d_cascade_fullres"}
+        plans["configurations"]["3d_cascade_fullres"] = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
+        trainer = trainer_class(plans, configuration, 0, dataset_json or masksam_plans[1], torch.device("cpu"))
         trainer.initialize()
         trainer.on_train_epoch_start()
         return trainer

@@ -38,6 +38,15 @@ def test_an_inheriting_configuration_may_have_another_patch(masksam_plans):
     assert configuration_of(plans)["architecture"]["arch_kwargs"]["patch_size"] == [4, 32, 32]
 
 
+def test_sams_canvas_stays_where_the_trunk_trains_on(masksam_plans):
+    """freeze_trunk set to false by hand: SAM's weights still have to fit."""
+    plans, dataset_json = masksam_plans
+    network = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    network.update(freeze_trunk=False, canvas=1024)
+    adopt_plans(plans, "3d_fullres", dataset_json)
+    assert plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["canvas"] == 1024
+
+
 @pytest.mark.parametrize(
     ("patch", "architecture", "message"),
     [

@@ -93,6 +93,21 @@ def test_regions_and_ignored_voxels_train(make_trainer, masksam_plans):
     assert trainer.network(torch.zeros(1, 1, 4, 32, 32)).shape == (1, 2, 4, 32, 32)
 
 
+def test_a_cascade_sees_the_previous_stage(make_trainer):
+    """Two channels more, one a foreground class."""
+    trainer = make_trainer(configuration="3d_cascade_fullres")
+    assert trainer.is_cascaded and trainer.masksam.config.in_channels == 3
+    assert torch.isfinite(torch.tensor(trainer.train_step(batch_of(labels(), channels=3))["loss"]))
+
+
+def test_positions_do_not_decay(make_trainer):
+    trainer = make_trainer()
+    decayed = {id(p) for p in trainer.optimizer.param_groups[0]["params"]}
+    names = [name for name, p in trainer.masksam.named_parameters() if id(p) in decayed]
+    assert "image_encoder.blocks.0.mlp.lin1.weight" in names
+    assert not [name for name in names if "depth_position" in name or "depth_embed" in name or "pos_embed" in name]
+
+
 def test_a_2d_configuration_trains_on_single_slices(make_trainer, masksam_plans):
     plans = masksam_plans[0]["configurations"]["3d_fullres"]
     plans.update(patch_size=[32, 48], spacing=[1.0, 1.0])
