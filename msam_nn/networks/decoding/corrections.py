@@ -56,7 +56,7 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tu
 
     Returns:
         The logits, and that Gaussian from 0 to 1, the largest of several clicks': the share of a learned correction
-        that is wanted at a voxel. A click that tells no size, because it holds or there is no border, acts everywhere.
+        that is wanted at a voxel. A click that tells no size, because there is no border, acts everywhere.
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
@@ -66,8 +66,8 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tu
         lacking = _lacking(masks, points, labels, exclusive=False)
         gaussian = _gaussian(masks, points, (REACH * distance).clamp(max=farthest)[..., None] * per_axis)
         masks = masks + lacking[..., None, None, None] * gaussian
-        sizeless, given = ((lacking == 0) | distance.isinf()), labels != PADDING
-        share = torch.where(sizeless[..., None, None, None], 1, gaussian) * given[..., None, None, None]
+        share = torch.where(distance.isinf()[..., None, None, None], 1, gaussian)
+        share = share * (labels != PADDING)[..., None, None, None]
         reach = torch.maximum(reach, share)
     return masks, reach
 

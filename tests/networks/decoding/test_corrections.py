@@ -118,9 +118,18 @@ def test_a_correction_is_wanted_where_the_click_acts():
 
 @pytest.mark.parametrize(("value", "label", "expected"), [(-2.0, 1, 1), (2.0, 1, 1), (-2.0, 0, 1), (-2.0, -1, 0)])
 def test_a_click_that_tells_no_size_acts_everywhere(value, label, expected):
-    """No border in the patch, a click that holds, and padding, which asks for nothing."""
+    """No border in the patch; padding asks for nothing."""
     _, reach = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1))
     assert torch.equal(reach, torch.full((1, 1, 5, 5, 5), float(expected)))
+
+
+def test_a_click_that_holds_acts_around_itself():
+    """Exclusive classes: its own mask may hold where another one wins."""
+    masks = torch.full((1, 1, 40, 5, 5), 2.0)
+    masks[:, :, 20:] = -2.0
+    _, reach = follow_points(masks, one_click((18, 2, 2), 1), unit=(1, 1, 1))
+    assert reach[0, 0, 18, 2, 2].item() == 1
+    assert reach[0, 0, 39, 2, 2].item() < 1e-4
 
 
 def test_the_widest_of_several_newest_clicks_decides():
