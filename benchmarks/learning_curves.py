@@ -46,6 +46,7 @@ def draw(scores: pd.DataFrame) -> Figure:
     datasets = sorted(scores["dataset"].unique())
     figure = Figure(figsize=(5 * len(datasets), 4), layout="constrained")
     FigureCanvasAgg(figure)
+    minutes = sorted(scores["minutes"].unique())
     colours = {trainer: f"C{index}" for index, trainer in enumerate(sorted(scores["trainer"].unique()))}
     for axes, dataset in zip(figure.subplots(1, len(datasets), squeeze=False)[0], datasets, strict=True):
         of_set = summarise(scores[scores["dataset"] == dataset]).loc[dataset]
@@ -53,7 +54,6 @@ def draw(scores: pd.DataFrame) -> Figure:
             curve, colour = curve.droplevel("trainer"), colours[trainer]
             axes.fill_between(curve.index, curve["worst"], curve["best"], color=colour, alpha=0.2, linewidth=0)
             axes.plot(curve.index, curve["mean"], "o-", color=colour, label=trainer)
-        minutes = sorted(scores["minutes"].unique())
         axes.set(title=dataset, xlabel="CPU minutes of training", xscale="log", ylabel="Dice", ylim=(0, 1))
         axes.set_xticks(minutes, [str(m) for m in minutes], minor=False)
         axes.minorticks_off()

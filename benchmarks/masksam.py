@@ -4,9 +4,9 @@ the share of the assignment in a training step.
     python benchmarks/masksam.py attention patch --rounds 3
     python benchmarks/masksam.py assignment --rounds 3
 
-Every figure comes from a process of its own, which runs one form once to warm up and then ``--rounds`` times. Time is
-the least CPU time of the rounds, on one thread; memory is the peak of the process above that before the first run.
-Both forms have the same weights. The padded form is the tests' oracle.
+Every figure of the first line comes from a process of its own, which runs one form once to warm up and then
+``--rounds`` times. Time is the least CPU time of the rounds, on one thread; memory is the peak of the process above
+that before the first run. Both forms have the same weights. The padded form is the tests' oracle.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from msam_nn.networks.layers.attention import GridAttention  # noqa: E402
 from msam_nn.networks.masksam import MaskSAM, MaskSAMConfig  # noqa: E402
-from msam_nn.trainers.masksam.losses import SetLoss  # noqa: E402
 from msam_nn.trainers.masksam.matching import assign  # noqa: E402
 from msam_nn.trainers.masksam.targets import set_targets  # noqa: E402
+from msam_nn.trainers.masksam.trainer import MaskSAMTrainer  # noqa: E402
 from tests.networks.oracle import attending_by  # noqa: E402
 from tests.networks.sam_oracle import attention_of  # noqa: E402
 
@@ -76,12 +76,12 @@ def patch_case(name: str) -> Callable[[], None]:
 
 def assignment_share(rounds: int) -> tuple[float, float]:
     """CPU seconds of the assignment (costs, copy to the host, Hungarian algorithm), and of the training step around it:
-    tiny trunk, batch 2, the default matching once a patch, on random images and targets. Medians."""
+    tiny trunk, batch 2, the trainer's matching, on random images and targets. Medians."""
     torch.manual_seed(0)
     config = MaskSAMConfig.of_trunk(
         "tiny", in_channels=1, num_classes=3, token_size=8, n_queries=8, patch_size=(16, 56, 40)
     )
-    network, loss = MaskSAM(config).train(), SetLoss(volumetric=True)
+    network, loss = MaskSAM(config).train(), MaskSAMTrainer.set_loss
     optimizer = torch.optim.AdamW(network.parameters())
     assigned, stepped = [], []
     for _ in range(rounds + 1):
@@ -95,7 +95,7 @@ def assignment_share(rounds: int) -> tuple[float, float]:
         optimizer.step()
         stepped.append(time.process_time() - begin)
         begin = time.process_time()
-        assign(loss.costs(prediction, targets), volumetric=True)
+        assign(loss.costs(prediction, targets), volumetric=loss.volumetric)
         assigned.append(time.process_time() - begin)
     return statistics.median(assigned[1:]), statistics.median(stepped[1:])
 
@@ -131,10 +131,10 @@ def main() -> None:
     if "assignment" in arguments.what:
         part, step = assignment_share(arguments.rounds)
         print(f"assignment {part:.3f} s of a training step of {step:.2f} s: {part / step:.1%}")
-    if arguments.what == ["assignment"]:
-        return
     names = [*(attention_names() if "attention" in arguments.what else ())]
     names += PATCHES if "patch" in arguments.what else ()
+    if not names:
+        return
     print("| what | padded | ours | time | padded | ours | memory |\n|---|---|---|---|---|---|---|")
     for name in names:
         results = []

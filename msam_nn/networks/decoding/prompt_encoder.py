@@ -106,6 +106,7 @@ def write_clicks(
         ``(..., 4d, 4h, 4w)``.
     """
     sign = (labels == POSITIVE).float() - (labels == NEGATIVE).float()
-    centres = (points.float() + 0.5) * MASK_CELLS_PER_TOKEN / torch.tensor(token_size, device=points.device) - 0.5
+    voxels = zip(points.float().unbind(-1), token_size, strict=True)
+    centres = torch.stack([(v + 0.5) * MASK_CELLS_PER_TOKEN / edge - 0.5 for v, edge in voxels], dim=-1)
     bumps = gaussian_factors(centres, sigma, mask_size)
     return logit * torch.einsum("...p,...pd,...ph,...pw->...dhw", sign, *bumps)

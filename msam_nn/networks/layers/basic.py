@@ -70,11 +70,11 @@ def gaussian_factors(centres: Tensor, sigma: Tensor | float, size: tuple[int, in
     Arguments:
         sigma: standard deviation in cells of the grid, a number or ``(..., 3)``.
     """
-    sigma = torch.as_tensor(sigma, dtype=torch.float32, device=centres.device).expand(centres.shape)
     factors = []
     for axis, extent in enumerate(size):
         distance = torch.arange(extent, device=centres.device) - centres[..., axis, None]
-        factors.append(torch.exp(-0.5 * (distance / sigma[..., axis, None]) ** 2))
+        along = sigma[..., axis, None] if isinstance(sigma, Tensor) else sigma
+        factors.append(torch.exp(-0.5 * (distance / along) ** 2))
     return factors
 
 

@@ -88,13 +88,14 @@ def _refuse_relatives(released: Mapping[str, Tensor], state: Mapping[str, Tensor
     if any(HQ_SAM.match(key) for key in released):
         raise CheckpointError(f"{name} holds HQ-SAM's weights, whose mask decoder is another: take SAM's own.")
     found, needed = _trunk(released), _trunk(state)
-    if found != needed and needed.startswith("encoder"):
-        raise CheckpointError(
-            f"{name} holds SAM's {found}, these plans are for an {needed}, which no file of SAM's fits: train without "
-            f"-pretrained_weights, or plan with a larger -gpu_memory_target."
-        )
     if found != needed:
-        raise CheckpointError(f"{name} holds SAM's {found}, these plans are for its {needed}: take the other file.")
+        advice = (
+            f"its {needed}: take the other file."
+            if needed.startswith("ViT-")
+            else f"an {needed}, which no file of SAM's fits: train without -pretrained_weights, or plan with a larger "
+            f"-gpu_memory_target."
+        )
+        raise CheckpointError(f"{name} holds SAM's {found}, these plans are for {advice}")
 
 
 def _trunk(weights: Mapping[str, Tensor]) -> str:

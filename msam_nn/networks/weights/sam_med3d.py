@@ -32,7 +32,6 @@ RENAMES = (
 )
 """Applied in order, they turn a released key into ours."""
 
-
 STATE_DICT_KEYS = ("model_state_dict", "state_dict", "network_weights")
 """Where files keep their weights: SAM-Med3D and M-SAM, others, nnU-Net."""
 

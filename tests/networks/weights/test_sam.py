@@ -94,21 +94,17 @@ def test_other_files_are_refused_in_one_sentence(change, message):
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
 
 
-def test_plans_that_no_file_of_sams_fits_say_so():
+@pytest.mark.parametrize(
+    ("held", "planned", "message"),
+    [
+        ("vit_h", "vit_b", "holds SAM's ViT-H, these plans are for its ViT-B"),
+        ("vit_b", "tiny", "holds SAM's ViT-B, these plans are for an encoder of width 192"),
+    ],
+)
+def test_another_trunk_is_named(held, planned, message):
+    fields = dict(in_channels=1, num_classes=2, patch_size=(2, 32, 32), n_queries=3)
     with torch.device("meta"):
-        fields = dict(in_channels=1, num_classes=2, patch_size=(2, 32, 32), n_queries=3)
-        tiny = MaskSAM(MaskSAMConfig.of_trunk("tiny", **fields))
-        base = MaskSAM(MaskSAMConfig.of_trunk("vit_b", **fields))
-    released = {RELEASED_MATRIX if k == OUR_MATRIX else k: base.state_dict()[k] for k in sam_names(base)}
-    with pytest.raises(CheckpointError, match="holds SAM's ViT-B, these plans are for an encoder of width 192"):
-        load_sam(tiny, released)
-
-
-def test_larger_sam_is_named():
-    with torch.device("meta"):
-        fields = dict(in_channels=1, num_classes=2, patch_size=(2, 32, 32), n_queries=3)
-        huge = MaskSAM(MaskSAMConfig.of_trunk("vit_h", **fields))
-        base = MaskSAM(MaskSAMConfig.of_trunk("vit_b", **fields))
-    released = {RELEASED_MATRIX if k == OUR_MATRIX else k: huge.state_dict()[k] for k in sam_names(huge)}
-    with pytest.raises(CheckpointError, match="holds SAM's ViT-H, these plans are for its ViT-B"):
-        load_sam(base, released)
+        source, network = (MaskSAM(MaskSAMConfig.of_trunk(trunk, **fields)) for trunk in (held, planned))
+    released = {RELEASED_MATRIX if k == OUR_MATRIX else k: source.state_dict()[k] for k in sam_names(source)}
+    with pytest.raises(CheckpointError, match=message):
+        load_sam(network, released)
