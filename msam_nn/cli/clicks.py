@@ -41,6 +41,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--start", choices=("automatic", "empty"), help="what the first click finds (default: automatic)"
     )
     parser.add_argument(
+        "--network-only",
+        action="store_true",
+        help="score what the network makes of the clicks, without the correction by which prediction makes each hold",
+    )
+    parser.add_argument(
         "--protocol",
         choices=("volume", "paper"),
         default="volume",
@@ -102,14 +107,18 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     if tolerance <= 0:
         raise UserError(f"--tolerance takes a distance above 0 mm, got {tolerance:g}.")
     if args.protocol == "paper":
-        if args.strategy or args.start:
-            raise UserError("--protocol paper clicks uniformly from an empty mask: leave out --strategy and --start.")
+        if args.strategy or args.start or args.network_only:
+            raise UserError(
+                "--protocol paper clicks uniformly from an empty mask and shows the network alone: leave out --strategy, "
+                "--start and --network-only."
+            )
         return PaperCrop(n_stages=args.clicks, seeds=args.seeds, tolerance_mm=tolerance)
     return WholeVolume(
         n_clicks=range(args.clicks + 1),
         strategies=args.strategy or ["centre"],
         seeds=args.seeds,
         automatic=args.start != "empty",
+        network_only=args.network_only,
         tolerance_mm=tolerance,
     )
 

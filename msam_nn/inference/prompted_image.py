@@ -69,6 +69,7 @@ class PromptedImage:
 
     Attributes:
         max_windows: windows that one prompt may reach; 1 keeps to the window around it.
+        honours_clicks: a click that the network overlooked is made to hold; False shows the network's own masks.
         unfinished: class and voxel where an object goes on beyond that: click there.
     """
 
@@ -79,6 +80,7 @@ class PromptedImage:
         self.shape: Triple = tuple(s.stop - s.start for s in self._crop)
         self.network = refiner.networks[0]
         self.max_windows = MAX_WINDOWS
+        self.honours_clicks = True
         self.start_from(start)
 
     def start_from(self, start: Tensor | None) -> None:
@@ -129,11 +131,15 @@ class PromptedImage:
         return bool(self._undone)
 
     def masks(self, box: Box | None = None) -> Tensor:
-        """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds; of the whole image by default."""
+        """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds (unless :attr:`honours_clicks` is
+        off); of the whole image by default."""
         box = box or tuple((0, n) for n in self.shape)
         region = tuple(slice(lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+        masks = self._masks[(slice(None), *region)]
+        if not self.honours_clicks:
+            return masks.clone()
         return honour_clicks(
-            self._masks[(slice(None), *region)],
+            masks,
             self._clicks,
             **self._correction,
             heights=self._heights,

@@ -75,6 +75,17 @@ def test_a_part_has_the_logits_of_the_whole(prompted):
     torch.testing.assert_close(prompted.masks(box), prompted.masks()[(slice(None), *part)], atol=1e-5, rtol=0)
 
 
+def test_the_networks_own_masks_have_no_corrections(prompted):
+    prompted.add_points([Click(1, (2, 25, 10), True)])
+    honoured = prompted.masks()
+    prompted.honours_clicks = False
+    own = prompted.masks()
+    assert honoured[1, 2, 25, 10] > 0 > own[1, 2, 25, 10]
+    own.zero_()
+    prompted.honours_clicks = True
+    assert torch.equal(prompted.masks(), honoured)
+
+
 def test_corrections_of_a_part_are_those_of_the_whole():
     masks = torch.randn(2, 20, 20, 20, generator=torch.Generator().manual_seed(2))
     clicks = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,19 +28,23 @@ class WholeVolume:
         strategies: ``"centre"`` of the largest error, which needs no seed, or ``"uniform"`` over the error.
         seeds: of the uniform strategy.
         automatic: the clicks correct the automatic prediction; otherwise they start from an empty mask.
+        network_only: leave out prediction's correction of clicks that the network overlooked.
         tolerance_mm: of the NSD.
         keep: called after so many clicks as are measured, with the predictor, the case, their number and the logits.
     """
-
-    name: ClassVar[str] = "whole volume"
-    """What a report calls it."""
 
     n_clicks: Sequence[int] = (0, 1, 3, 5, 10)
     strategies: Sequence[str] = ("centre",)
     seeds: Sequence[int] = (0,)
     automatic: bool = True
+    network_only: bool = False
     tolerance_mm: float = TOLERANCE_MM
     keep: Callable[[PromptedPredictor, ClickCase, int, Tensor], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return "whole volume, network alone" if self.network_only else "whole volume"
 
     def __call__(self, predictor: PromptedPredictor, case: ClickCase) -> Iterator[dict[str, Any]]:
         """Rows with ``label, strategy, seed, clicks, seconds`` and the scores.
@@ -49,6 +53,7 @@ class WholeVolume:
         """
         began = perf_counter()
         predictor.set_image(case.image, automatic=self.automatic)
+        predictor.image.honours_clicks = not self.network_only
         before = perf_counter() - began
         runs = [("centre", 0)] if "centre" in self.strategies else []
         runs += [("uniform", seed) for seed in self.seeds if "uniform" in self.strategies]

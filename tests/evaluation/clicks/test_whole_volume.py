@@ -37,6 +37,7 @@ class Predictor:
     started: list = field(default_factory=list)
     promptable = SimpleNamespace(background=True)
     configuration_manager = SimpleNamespace(spacing=(1, 1, 1))
+    image: SimpleNamespace = field(default_factory=SimpleNamespace)
 
     def set_image(self, image, automatic=True):
         self.started.append(automatic)
@@ -113,6 +114,14 @@ def test_ignored_voxels_are_not_clicked(strategy):
     predictor = Predictor(as_logits(mask(), mask()))
     evaluate(predictor, Case([mask(A), mask(B)], valid=~mask(A)), n_clicks=(3,), strategies=[strategy])
     assert {click.class_index for click in predictor.clicks} == {1}
+
+
+@pytest.mark.parametrize("network_only", [True, False])
+def test_corrections_are_left_out_where_asked(network_only):
+    predictor = Predictor(as_logits(mask(), mask()))
+    evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(1,), network_only=network_only)
+    assert predictor.image.honours_clicks is not network_only
+    assert ("network alone" in WholeVolume(network_only=network_only).name) is network_only
 
 
 def test_an_empty_start_is_passed_on():
