@@ -109,8 +109,8 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     if args.protocol == "paper":
         if args.strategy or args.start or args.network_only:
             raise UserError(
-                "--protocol paper clicks uniformly from an empty mask and shows the network alone: leave out --strategy, "
-                "--start and --network-only."
+                "--protocol paper clicks uniformly from an empty mask, and shows the network alone: leave out "
+                "--strategy, --start and --network-only."
             )
         return PaperCrop(n_stages=args.clicks, seeds=args.seeds, tolerance_mm=tolerance)
     return WholeVolume(

@@ -17,8 +17,8 @@ def clicks(*arguments):
         (("-n", 0), "from 1 on, got 0"),
         (("--tolerance", 0), "above 0 mm"),
         (("--protocol", "paper", "--strategy", "centre"), "leave out --strategy"),
-        (("--protocol", "paper", "--start", "empty"), "leave out --strategy, --start and --network-only"),
-        (("--protocol", "paper", "--network-only"), "leave out --strategy, --start and --network-only"),
+        (("--protocol", "paper", "--start", "empty"), "--strategy, --start and --network-only"),
+        (("--protocol", "paper", "--network-only"), "--strategy, --start and --network-only"),
     ],
 )
 def test_options_that_make_no_sense_get_one_sentence(arguments, message, capsys):
