@@ -63,7 +63,7 @@ class RecordedPrompts:
 class SimulatedClicks:
     """Clicks on errors, one per sample, class and stage: drawn uniformly, or in the centre of a large error.
 
-    One source simulates one session: with ``reach`` it remembers its clicks.
+    One source simulates one session.
 
     Arguments:
         target: true masks ``(B, K, D, H, W)``, bool.
@@ -75,6 +75,9 @@ class SimulatedClicks:
         reach: standard deviation in voxels, per axis, of the corrections by which prediction lets every click hold; the
             simulated user then looks at corrected masks. None shows the network's own.
         generator: of the targets' device, for reproducible clicks.
+
+    Attributes:
+        given: the clicks so far, stage by stage. corrected: the network's mask logits before each of them.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class SimulatedClicks:
         self.reach = reach
         self.generator = generator
         self.given: list[Points] = []
+        self.corrected: list[Tensor | None] = []
 
     def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
         if stage < self.first_click:
@@ -103,14 +107,13 @@ class SimulatedClicks:
         error = self.target if masks is None else self._seen(masks) ^ self.target
         if self.valid is not None:
             error = error & self.valid
-        points, labels = self._click(error)
-        if self.reach is not None:
-            self.given.append(Points(points, labels))
-        return Points(points, labels)
+        self.given.append(self._click(error))
+        self.corrected.append(masks)
+        return self.given[-1]
 
     def _seen(self, masks: Tensor) -> Tensor:
         """The bool masks that the user sees after this stage."""
-        if self.given:
+        if self.given and self.reach is not None:
             clicks = Points(*(torch.cat(parts, dim=2) for parts in zip(*self.given, strict=True)))
             masks = honour_points(masks.float(), clicks, sigma=self.reach, exclusive=self.exclusive)
         return foreground(masks, exclusive=self.exclusive)

@@ -8,10 +8,11 @@ import torch.distributed as dist
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
-from msam_nn.networks import PromptableNetwork
+from msam_nn.networks import Points, PromptableNetwork
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
+from msam_nn.trainers.click_loss import click_loss
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
 from msam_nn.trainers.targets import Targets, split_targets
@@ -27,9 +28,10 @@ class PromptableTrainer(PlannedTrainer):
     (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which).
 
     The loss, 0.5 cross-entropy + 0.5 Dice (:attr:`loss_weight`) through nnU-Net's compound losses (arXiv 2403.05912,
-    section 3.4), is averaged over the stages; masks that a network has before any prompt get nnU-Net's deep supervision
-    besides. With more than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest
-    count as background in that step.
+    section 3.4), is averaged over the stages. Masks that a network has before any prompt get nnU-Net's deep supervision
+    instead, and its stages a loss around their clicks (:func:`~msam_nn.trainers.click_loss.click_loss`). With more than
+    :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as background in that
+    step.
     """
 
     click_recipe = ClickRecipe()
@@ -99,24 +101,39 @@ class PromptableTrainer(PlannedTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
-            loss = self.step_loss(outputs, targets, batch["target"])
+            loss = self.step_loss(outputs, targets, batch["target"], clicks)
         if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the prompt path's gradients
             loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
 
     def step_loss(
-        self, outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]], targets: Targets, target: Tensor | list[Tensor]
+        self,
+        outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]],
+        targets: Targets,
+        target: Tensor | list[Tensor],
+        clicks: SimulatedClicks,
     ) -> Tensor:
         """Loss of a training step: the mean over the stages, plus that of the automatic outputs.
 
         Arguments:
             outputs: the stages' logits; with deep supervision ``(automatic, stages)``.
             target: nnU-Net's, a list with deep supervision.
+            clicks: those of the step.
         """
         automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
-        loss = sum(self.stage_loss(logits, targets.loss) for logits in stages) / max(1, len(stages))
+        if self.promptable.has_initial_masks:
+            last = zip(stages, clicks.corrected[-len(stages) :], clicks.given[-len(stages) :], strict=True)
+            losses = [self.loss_weight * self._click_loss(*stage, targets) for stage in (last if stages else ())]
+        else:
+            losses = [self.stage_loss(logits, targets.loss) for logits in stages]
+        loss = sum(losses) / max(1, len(losses))
         return loss if automatic is None else loss + self.loss(automatic, target)
+
+    def _click_loss(self, logits: Tensor, corrected: Tensor | None, clicks: Points, targets: Targets) -> Tensor:
+        masks = logits[:, 1:] if self.promptable.background else logits
+        unit = self.promptable.voxels_per_length
+        return click_loss(masks, corrected, clicks, targets.masks, targets.valid, unit=unit)
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +19,23 @@ REACH = 2.0
 
 FARTHEST = 0.15
 """That standard deviation at most, as a share of the patch."""
+
+
+class Following(NamedTuple):
+    """What the newest clicks make of masks by the rule of :func:`follow_points`.
+
+    masks: logits ``(B, K, D, H, W)`` as the clicks would have them.
+    reach: where they act, ``(B, K, D, H, W)``: their Gaussians from 0 to 1, the largest of several; the share of a
+        learned correction that is wanted at a voxel. A click that tells no size, because there is no border, acts
+        everywhere; without a click it is 0.
+    widths: standard deviation of each click's Gaussian in voxels, ``(B, K, P, 3)``.
+    heights: what each clicked voxel lacked, ``(B, K, P)``.
+    """
+
+    masks: Tensor
+    reach: Tensor
+    widths: Tensor
+    heights: Tensor
 
 
 def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], exclusive: bool) -> Tensor:
@@ -43,8 +61,8 @@ def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], excl
     return masks
 
 
-def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Mask logits ``(B, K, D, H, W)`` as the newest clicks would have them, and where these clicks act.
+def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Following:
+    """Mask logits ``(B, K, D, H, W)`` as the newest clicks would have them.
 
     A click that holds changes nothing. Another one is taken for the centre of an error, whose size its distance to the
     border of the mask tells: raised or lowered by what the clicked voxel lacks, fading as a Gaussian of
@@ -53,23 +71,22 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> tu
     Arguments:
         newest: ``(B, K, P, ...)``.
         unit: voxels that count as equally far, per axis: the inverse of the spacing, up to a factor.
-
-    Returns:
-        The logits, and that Gaussian from 0 to 1, the largest of several clicks': the share of a learned correction
-        that is wanted at a voxel. A click that tells no size, because there is no border, acts everywhere.
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
-    reach = torch.zeros(1, dtype=masks.dtype, device=masks.device)
+    reach = torch.zeros_like(masks)
+    widths, heights = [], []
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
         distance = _distance_to_border(masks > 0, points, per_axis)
         lacking = _lacking(masks, points, labels, exclusive=False)
-        gaussian = _gaussian(masks, points, (REACH * distance).clamp(max=farthest)[..., None] * per_axis)
+        widths.append((REACH * distance).clamp(max=farthest)[..., None] * per_axis)
+        heights.append(lacking)
+        gaussian = _gaussian(masks, points, widths[-1])
         masks = masks + lacking[..., None, None, None] * gaussian
         share = torch.where(distance.isinf()[..., None, None, None], 1, gaussian)
         share = share * (labels != PADDING)[..., None, None, None]
         reach = torch.maximum(reach, share)
-    return masks, reach
+    return Following(masks, reach, torch.stack(widths, dim=2), torch.stack(heights, dim=2))
 
 
 def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:

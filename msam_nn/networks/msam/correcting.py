@@ -9,6 +9,7 @@ from torch import Tensor
 
 from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
+from msam_nn.networks.decoding.neighbourhood import Neighbourhood
 from msam_nn.networks.decoding.pyramid_decoder import squash
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.msam.config import MSAMConfig
@@ -19,11 +20,12 @@ from msam_nn.networks.promptable import PADDING, Points
 class CorrectableFeatures(NamedTuple):
     """What one image gives to all classes and stages.
 
-    image: what the stages take from the image.
+    image: what the stages take from the image. around: what the neighbourhoods of clicks take from it.
     masks: logits ``(B, K, ...)`` before any prompt, finest first; only the finest without deep supervision.
     """
 
     image: ImageFeatures
+    around: Tensor
     masks: list[Tensor]
 
 
@@ -61,11 +63,15 @@ class CorrectingMSAM(MSAM):
             num_classes=config.num_classes,
             mask_prior=config.mask_prior,
         )
+        self.neighbourhood = Neighbourhood(self.pyramid.widths[0])
+        self.voxels_per_length = config.token_size
 
     def encode(self, image: Tensor) -> CorrectableFeatures:
         embedding, levels = self.embed(image)
         features, masks = self.initial_decoder(embedding, levels, self.deep_supervision)
-        return CorrectableFeatures(self.image_features(embedding, features), masks)
+        return CorrectableFeatures(
+            self.image_features(embedding, features), self.neighbourhood.image_half(features[0]), masks
+        )
 
     def refine(
         self,
@@ -85,9 +91,11 @@ class CorrectingMSAM(MSAM):
         written = self._written(prompts, before.dtype)
         if written is not None:
             clicks = written if clicks is None else clicks + written
-        followed, reach = follow_points(before, prompts, unit=self.config.token_size)
-        added = self._stage(self.correction, features.image, *prompts, followed, clicks, classes=classes)
-        return CorrectionState(torch.where(due, followed + reach * added, before), clicks)
+        following = follow_points(before, prompts, unit=self.voxels_per_length)
+        added = self._stage(self.correction, features.image, *prompts, following.masks, clicks, classes=classes)
+        around = self.neighbourhood(features.around, before, prompts, following)
+        masks = following.masks + following.reach * added + around
+        return CorrectionState(torch.where(due, masks, before), clicks)
 
     def correction(
         self,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import follow_points
+from msam_nn.networks.decoding.neighbourhood import Neighbourhood
 from msam_nn.networks.layers.basic import Triple, gaussian_factors
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
@@ -25,11 +26,12 @@ class UNetFeatures(NamedTuple):
     """What one image gives to all classes and stages.
 
     masks: the U-Net's mask logits ``(B, K, D, H, W)``, relative to the background's.
-    image: what the prompt path takes from its features.
+    image: what the prompt path takes from its features. around: what the neighbourhoods of clicks take from them.
     """
 
     masks: Tensor
     image: tuple[Tensor, ...]
+    around: Tensor
 
 
 class UNetState(NamedTuple):
@@ -71,6 +73,7 @@ class MSAMUNet(PromptableNetwork):
             channels=list(unet.encoder.output_channels),
             num_classes=self.num_classes,
         )
+        self.neighbourhood = Neighbourhood(unet.encoder.output_channels[0])
         self.register_buffer("unet_is_given", torch.zeros((), dtype=torch.bool))
         self.register_state_dict_post_hook(_rename_heads)
         self.register_load_state_dict_pre_hook(_restore_heads)
@@ -117,7 +120,8 @@ class MSAMUNet(PromptableNetwork):
 
     def _features(self, outputs: Tensor | list[Tensor], features: list[Tensor]) -> UNetFeatures:
         finest = outputs[0] if isinstance(outputs, list) else outputs
-        return UNetFeatures(self.relative_masks(finest), self.prompt_path.image_half(features))
+        around = self.neighbourhood.image_half(features[0])
+        return UNetFeatures(self.relative_masks(finest), self.prompt_path.image_half(features), around)
 
     def refine(
         self, features: UNetFeatures, prompts: Points | None, state: UNetState | None, classes: Tensor | None = None
@@ -133,17 +137,19 @@ class MSAMUNet(PromptableNetwork):
         written = self.write(prompts).to(features.masks.dtype)
         clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
         before = state.logits.detach()
-        followed, reach = follow_points(before, prompts, unit=self.voxels_per_length)
+        following = follow_points(before, prompts, unit=self.voxels_per_length)
         added = self.prompt_path(
             features.image,
             prompts.points.flatten(0, 1),
             prompts.labels.flatten(0, 1),
-            followed.flatten(0, 1)[:, None],
+            following.masks.flatten(0, 1)[:, None],
             clicks.flatten(0, 1),
             classes.repeat(b),
         ).view_as(before)
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
-        return UNetState(torch.where(due, followed + reach * added, before), clicks)
+        masks = following.masks + following.reach * added
+        masks = masks + self.neighbourhood(features.around, before, prompts, following)
+        return UNetState(torch.where(due, masks, before), clicks)
 
     def masks(self, state: UNetState) -> Tensor:
         return state.logits

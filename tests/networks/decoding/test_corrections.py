@@ -69,7 +69,7 @@ def test_a_newest_click_reaches_as_far_as_its_error():
     on, where half a standard deviation is, exp(-1/8) of them."""
     masks = torch.full((1, 1, 41, 41, 41), -2.0)
     masks[..., 18:23, 18:23, 18:23] = 2.0
-    followed, _ = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1))
+    followed = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1)).masks
     assert followed[0, 0, 20, 20, 20].item() == pytest.approx(-1)
     assert followed[0, 0, 20, 20, 23].item() == pytest.approx(-2 - 3 * 0.8824969)
     assert (followed < 0).all()
@@ -79,7 +79,7 @@ def test_distances_are_counted_in_units_of_each_axis():
     """Two slices off the mask's border; four voxels in plane are as far."""
     masks = torch.full((1, 1, 40, 80, 80), -2.0)
     masks[:, :, :18] = 2.0
-    followed, _ = follow_points(masks, one_click((19, 40, 40), 1), unit=(1, 2, 2))
+    followed = follow_points(masks, one_click((19, 40, 40), 1), unit=(1, 2, 2)).masks
     added = followed - masks
     assert added[0, 0, 19, 40, 40].item() == pytest.approx(3)
     assert added[0, 0, 23, 40, 40].item() == pytest.approx(3 * 0.6065307, rel=1e-4)
@@ -88,29 +88,29 @@ def test_distances_are_counted_in_units_of_each_axis():
 
 def test_far_from_any_mask_a_click_reaches_a_share_of_the_patch():
     masks = torch.full((1, 1, 40, 40, 40), -2.0)
-    followed, _ = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1))
+    followed = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1)).masks
     assert followed[0, 0, 20, 20, 26].item() == pytest.approx(-2 + 3 * 0.6065307)
 
 
 @pytest.mark.parametrize(("value", "label"), [(1.5, 1), (-2.0, 0), (-3.0, -1)])
 def test_a_newest_click_that_holds_and_padding_change_nothing(value, label):
     masks = torch.full((1, 1, 3, 3, 3), value)
-    assert torch.equal(follow_points(masks, one_click((1, 1, 1), label), unit=(1, 1, 1))[0], masks)
+    assert torch.equal(follow_points(masks, one_click((1, 1, 1), label), unit=(1, 1, 1)).masks, masks)
 
 
 def test_several_newest_clicks_are_followed_one_after_the_other():
     masks = torch.full((1, 1, 20, 20, 20), -2.0)
     both = Points(torch.tensor([[[[5, 5, 5], [6, 6, 6]]]]), torch.tensor([[[1, 1]]]))
-    followed, _ = follow_points(masks, both, unit=(1, 1, 1))
-    first, _ = follow_points(masks, one_click((5, 5, 5), 1), unit=(1, 1, 1))
-    assert torch.equal(followed, follow_points(first, one_click((6, 6, 6), 1), unit=(1, 1, 1))[0])
+    followed = follow_points(masks, both, unit=(1, 1, 1)).masks
+    first = follow_points(masks, one_click((5, 5, 5), 1), unit=(1, 1, 1)).masks
+    assert torch.equal(followed, follow_points(first, one_click((6, 6, 6), 1), unit=(1, 1, 1)).masks)
 
 
 def test_a_correction_is_wanted_where_the_click_acts():
     """The nearest voxel inside the mask is two slices away: the standard deviation is four voxels."""
     masks = torch.full((1, 1, 40, 40, 40), -2.0)
     masks[:, :, :18] = 2.0
-    _, reach = follow_points(masks, one_click((19, 20, 20), 1), unit=(1, 1, 1))
+    reach = follow_points(masks, one_click((19, 20, 20), 1), unit=(1, 1, 1)).reach
     assert reach[0, 0, 19, 20, 20].item() == 1
     assert reach[0, 0, 23, 20, 20].item() == pytest.approx(0.6065307)
     assert reach[0, 0, 39, 20, 20].item() < 1e-5
@@ -119,7 +119,7 @@ def test_a_correction_is_wanted_where_the_click_acts():
 @pytest.mark.parametrize(("value", "label", "expected"), [(-2.0, 1, 1), (2.0, 1, 1), (-2.0, 0, 1), (-2.0, -1, 0)])
 def test_a_click_that_tells_no_size_acts_everywhere(value, label, expected):
     """No border in the patch; padding asks for nothing."""
-    _, reach = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1))
+    reach = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1)).reach
     assert torch.equal(reach, torch.full((1, 1, 5, 5, 5), float(expected)))
 
 
@@ -127,7 +127,7 @@ def test_a_click_that_holds_acts_around_itself():
     """Exclusive classes: its own mask may hold where another one wins."""
     masks = torch.full((1, 1, 40, 5, 5), 2.0)
     masks[:, :, 20:] = -2.0
-    _, reach = follow_points(masks, one_click((18, 2, 2), 1), unit=(1, 1, 1))
+    reach = follow_points(masks, one_click((18, 2, 2), 1), unit=(1, 1, 1)).reach
     assert reach[0, 0, 18, 2, 2].item() == 1
     assert reach[0, 0, 39, 2, 2].item() < 1e-4
 
@@ -137,8 +137,8 @@ def test_the_widest_of_several_newest_clicks_decides():
     masks[:, :, :10] = 2.0
     near, far = [11, 5, 5], [13, 20, 20]
     both = Points(torch.tensor([[[near, far]]]), torch.tensor([[[1, 1]]]))
-    _, reach = follow_points(masks, both, unit=(1, 1, 1))
-    _, alone = follow_points(masks, one_click(near, 1), unit=(1, 1, 1))
+    reach = follow_points(masks, both, unit=(1, 1, 1)).reach
+    alone = follow_points(masks, one_click(near, 1), unit=(1, 1, 1)).reach
     assert reach[0, 0, 11, 5, 5].item() == reach[0, 0, 13, 20, 20].item() == 1
     assert (reach >= alone).all()
     assert not torch.equal(reach, alone)
