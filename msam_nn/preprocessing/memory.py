@@ -15,6 +15,7 @@ from math import prod
 import torch
 
 from msam_nn.networks import MSAMConfig
+from msam_nn.networks.decoding import neighbourhood
 from msam_nn.networks.decoding.prompt_encoder import MASK_CELLS_PER_TOKEN
 from msam_nn.networks.decoding.pyramid_decoder import FINE_CHANNELS, PROMPT_CHANNELS
 from msam_nn.networks.encoders.pyramid import pyramid_strides, pyramid_widths
@@ -82,8 +83,10 @@ def bytes_per_sample(config: MSAMConfig) -> int:
     else:
         stages = n_stages * stage * classes
     voxels = prod(config.patch_size)
-    # Logits, their log-softmax, softmax and the one-hot target: a background channel more, except for regions.
-    losses = 4 * n_stages * (classes + config.background) * voxels
+    # Logits, their log-softmax, softmax and the one-hot target, with a background channel except for regions; around a
+    # click logits (these with background), sigmoid, target and weight.
+    per_voxel = 4 * classes + config.background * (1 if config.initial_masks else 4)
+    losses = n_stages * per_voxel * voxels
     batch = (config.in_channels + 3) * voxels
     return round(4 * TRANSIENT * (encoder_values(config) + initial_values(config) + stages + losses + batch))
 
@@ -138,6 +141,12 @@ def stage_values(config: MSAMConfig) -> int:
     fine = fine_cells(config)
     finest = FINE_CHANNELS * sum(fine) + PROMPT_CHANNELS * sum(fine[:1])
     if config.initial_masks:
-        finest += 3 * prod(config.patch_size)
+        finest += 3 * prod(config.patch_size) + neighbourhood_values()
     coarse = config.n_tokens * (prompt + adapter + transformer + upscaling + mixing)
     return coarse + finest + PROMPT_TOKENS * per_prompt_token
+
+
+def neighbourhood_values() -> int:
+    """Values a click saves in its neighbourhood; resampling is linear in what has a gradient and saves nothing."""
+    inputs = neighbourhood.FEATURES + len(neighbourhood.MASK_SCALES) + 3
+    return neighbourhood.CELLS**3 * (inputs + 2 * neighbourhood.WIDTH * (neighbourhood.DEPTH + 1))
