@@ -7,12 +7,13 @@ from msam_nn.prompts.simulation import (
     sample_error_clicks,
     uniform_click,
 )
-from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, Recorder, SimulatedClicks, foreground
 
 __all__ = [
     "AutomaticPrompts",
     "NoPrompts",
     "RecordedPrompts",
+    "Recorder",
     "SimulatedClicks",
     "central_error_clicks",
     "centre_of_largest_error",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.networks.decoding.corrections import honour_points
-from msam_nn.networks.promptable import Points
+from msam_nn.networks.promptable import Points, PromptSource
 from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
 
 
@@ -60,10 +60,26 @@ class RecordedPrompts:
         return self.stages[stage] if stage < len(self.stages) else None
 
 
+class Recorder:
+    """Asks another source, and remembers.
+
+    Attributes:
+        stages: of each stage so far the masks that were shown, and the points that were given.
+    """
+
+    def __init__(self, source: PromptSource) -> None:
+        self.source = source
+        self.stages: list[tuple[Tensor | None, Points | None]] = []
+
+    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
+        self.stages.append((masks, self.source(stage, masks)))
+        return self.stages[-1][1]
+
+
 class SimulatedClicks:
     """Clicks on errors, one per sample, class and stage: drawn uniformly, or in the centre of a large error.
 
-    One source simulates one session.
+    One source simulates one session: with ``reach`` it remembers its clicks.
 
     Arguments:
         target: true masks ``(B, K, D, H, W)``, bool.
@@ -75,9 +91,6 @@ class SimulatedClicks:
         reach: standard deviation in voxels, per axis, of the corrections by which prediction lets every click hold; the
             simulated user then looks at corrected masks. None shows the network's own.
         generator: of the targets' device, for reproducible clicks.
-
-    Attributes:
-        given: the clicks so far, stage by stage. corrected: the network's mask logits before each of them.
     """
 
     def __init__(
@@ -99,7 +112,6 @@ class SimulatedClicks:
         self.reach = reach
         self.generator = generator
         self.given: list[Points] = []
-        self.corrected: list[Tensor | None] = []
 
     def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
         if stage < self.first_click:
@@ -107,13 +119,14 @@ class SimulatedClicks:
         error = self.target if masks is None else self._seen(masks) ^ self.target
         if self.valid is not None:
             error = error & self.valid
-        self.given.append(self._click(error))
-        self.corrected.append(masks)
-        return self.given[-1]
+        clicks = self._click(error)
+        if self.reach is not None:
+            self.given.append(clicks)
+        return clicks
 
     def _seen(self, masks: Tensor) -> Tensor:
         """The bool masks that the user sees after this stage."""
-        if self.given and self.reach is not None:
+        if self.given:
             clicks = Points(*(torch.cat(parts, dim=2) for parts in zip(*self.given, strict=True)))
             masks = honour_points(masks.float(), clicks, sigma=self.reach, exclusive=self.exclusive)
         return foreground(masks, exclusive=self.exclusive)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from msam_nn.networks import Points, PromptableNetwork
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
-from msam_nn.prompts import SimulatedClicks, foreground
+from msam_nn.prompts import Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.click_loss import click_loss
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
@@ -97,7 +97,7 @@ class PromptableTrainer(PlannedTrainer):
         self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
         session = self.draw_session()
-        clicks = self._clicks(targets, session.first_click)
+        clicks = Recorder(self._clicks(targets, session.first_click))
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
@@ -112,28 +112,32 @@ class PromptableTrainer(PlannedTrainer):
         outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]],
         targets: Targets,
         target: Tensor | list[Tensor],
-        clicks: SimulatedClicks,
+        clicks: Recorder,
     ) -> Tensor:
         """Loss of a training step: the mean over the stages, plus that of the automatic outputs.
 
         Arguments:
             outputs: the stages' logits; with deep supervision ``(automatic, stages)``.
             target: nnU-Net's, a list with deep supervision.
-            clicks: those of the step.
+            clicks: those of the step, with the masks they corrected.
         """
         automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
         if self.promptable.has_initial_masks:
-            last = zip(stages, clicks.corrected[-len(stages) :], clicks.given[-len(stages) :], strict=True)
-            losses = [self.loss_weight * self._click_loss(*stage, targets) for stage in (last if stages else ())]
+            learned = clicks.stages[len(clicks.stages) - len(stages) :]
+            losses = [
+                self.loss_weight * self._click_loss(logits, before, points, targets)
+                for logits, (before, points) in zip(stages, learned, strict=True)
+                if points is not None
+            ]
         else:
             losses = [self.stage_loss(logits, targets.loss) for logits in stages]
         loss = sum(losses) / max(1, len(losses))
         return loss if automatic is None else loss + self.loss(automatic, target)
 
-    def _click_loss(self, logits: Tensor, corrected: Tensor | None, clicks: Points, targets: Targets) -> Tensor:
+    def _click_loss(self, logits: Tensor, before: Tensor | None, points: Points, targets: Targets) -> Tensor:
         masks = logits[:, 1:] if self.promptable.background else logits
         unit = self.promptable.voxels_per_length
-        return click_loss(masks, corrected, clicks, targets.masks, targets.valid, unit=unit)
+        return click_loss(masks, before, points, targets.masks, targets.valid, unit=unit)
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()

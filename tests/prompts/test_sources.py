@@ -1,7 +1,7 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, SimulatedClicks, foreground
+from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, Recorder, SimulatedClicks, foreground
 
 
 def masks_of(*voxels, k=1, value=5.0):
@@ -32,6 +32,14 @@ def test_automatic_prompts_lie_in_the_network_s_own_masks():
     assert source(0, None) is None
     points, labels = source(1, masks_of((0, 2, 0, 1), k=2))
     assert points[0, 0, 0].tolist() == [2, 0, 1] and labels[0].tolist() == [[1], [-1]]
+
+
+def test_a_recorder_gives_what_its_source_gives_and_remembers():
+    recorder, masks = Recorder(AutomaticPrompts()), masks_of((0, 2, 0, 1), k=2)
+    first, second = recorder(0, None), recorder(1, masks)
+    assert first is None and second.points[0, 0, 0].tolist() == [2, 0, 1]
+    assert recorder.stages[0] == (None, None)
+    assert recorder.stages[1][0] is masks and recorder.stages[1][1] is second
 
 
 def test_automatic_prompts_of_exclusive_classes_and_of_regions():

@@ -91,7 +91,8 @@ def test_long_sessions_learn_from_their_last_clicks(make_trainer):
     (image, clicks, n_stages, classes, silent) = sessions[0]
     n_auto = trainer.msam.n_auto_stages
     assert silent == range(n_auto + 1) and n_stages == n_auto + 1 + trainer.n_click_stages
-    assert len(clicks.given) == n_stages - n_auto and clicks.reach == trainer.msam.click_reach
+    assert len(clicks.source.given) == n_stages - n_auto and clicks.source.reach == trainer.msam.click_reach
+    assert len(clicks.stages) == n_stages
     assert untrained(trainer) == COARSEST_HEAD
 
 
