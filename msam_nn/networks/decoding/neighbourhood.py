@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import Following
-from msam_nn.networks.layers.basic import gaussian_factors
 from msam_nn.networks.promptable import PADDING, POSITIVE, Points
 
 CELLS = 13
@@ -19,8 +20,8 @@ SPAN = 2.5
 FEATURES, WIDTH, DEPTH = 8, 24, 3
 """Channels taken from the image's features and of the convolutions, and the number of these."""
 
-MASK_SCALES = (2.0, 8.0)
-"""Logits at which the two channels of the mask saturate."""
+MASK_SCALES, HEIGHT_SCALE = (2.0, 8.0), 4.0
+"""Logits at which the two channels of the mask, and what the clicked voxel lacked, saturate."""
 
 LOGIT = 4.0
 """What one unit of the last convolution adds to a logit: its weights start at zero and move slowly."""
@@ -46,6 +47,10 @@ class Neighbourhood(nn.Module):
         self.last = nn.Conv3d(WIDTH, 2, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        offsets = torch.linspace(-SPAN, SPAN, CELLS)
+        fading = torch.exp(-0.5 * offsets**2)
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("fading", fading[:, None, None] * fading[:, None] * fading, persistent=False)
 
     def forward(self, image: Tensor, before: Tensor, clicks: Points, following: Following) -> Tensor:
         """What the newest clicks add to the mask logits.
@@ -73,30 +78,39 @@ class Neighbourhood(nn.Module):
         self, image: Tensor, before: Tensor, points: Tensor, labels: Tensor, widths: Tensor, heights: Tensor
     ) -> Tensor:
         """One click a class: ``(B, K, 3)`` and ``(B, K)``."""
-        shape, step = before.shape[2:], 2 * SPAN / (CELLS - 1)
-        offsets = step * (torch.arange(CELLS, device=points.device) - CELLS // 2)
-        taking, giving = [], []
-        for axis, extent in enumerate(shape):
-            at, width = points[..., axis, None], widths[..., axis, None]
-            taking.append(_interpolation((at + offsets * width).clamp(0, extent - 1), extent))
-            voxels = (torch.arange(extent, device=points.device) - at) / (step * width)
-            giving.append(_interpolation(voxels + CELLS // 2, CELLS))
-        features = _resample(image[:, None], taking)
+        taking, giving = _there_and_back(points, widths, self.offsets, before.shape[2:])
         mask = _resample(before[:, :, None], taking)
-        middle = torch.full((3,), CELLS // 2, device=points.device)
-        z, y, x = gaussian_factors(middle, 1 / step, (CELLS,) * 3)
-        fading = (z[:, None, None] * y[:, None] * x).to(mask.dtype)
-        sign = torch.where(labels == POSITIVE, 1.0, -1.0)
-        constants = [torch.tanh(heights / 4), sign]
-        constants = [x[..., None, None, None, None].to(mask.dtype).expand_as(mask) for x in constants]
-        inputs = [features, *(torch.tanh(mask / scale) for scale in MASK_SCALES), *constants, fading.expand_as(mask)]
-        y = self.first(torch.cat(inputs, dim=2).flatten(0, 1))
+        told = torch.stack([torch.tanh(heights / HEIGHT_SCALE), torch.where(labels == POSITIVE, 1.0, -1.0)], dim=2)
+        inputs = [
+            _resample(image[:, None], taking),
+            *(torch.tanh(mask / scale) for scale in MASK_SCALES),
+            told[..., None, None, None].expand(-1, -1, -1, *mask.shape[3:]),
+            self.fading.expand_as(mask),
+        ]
+        seen = self.first(torch.cat([x.to(mask.dtype) for x in inputs], dim=2).flatten(0, 1))
         for block in self.blocks:
-            y = y + block(F.leaky_relu(y))
-        much, share = self.last(F.leaky_relu(y)).unflatten(0, labels.shape).unbind(2)
-        given = fading * (LOGIT * much + heights[..., None, None, None] * share)
-        given = given * (labels != PADDING)[..., None, None, None]
-        return _resample(given[:, :, None], giving)[:, :, 0]
+            seen = seen + block(F.leaky_relu(seen))
+        logits, shares = self.last(F.leaky_relu(seen)).unflatten(0, labels.shape).unbind(2)
+        added = self.fading * (LOGIT * logits + heights[..., None, None, None] * shares)
+        added = added * (labels != PADDING)[..., None, None, None]
+        return _resample(added[:, :, None], giving)[:, :, 0]
+
+
+def _there_and_back(
+    points: Tensor, widths: Tensor, offsets: Tensor, shape: Sequence[int]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Matrices ``(B, K, ...)`` per axis that resample a patch to the neighbourhood's cells, and these to the patch.
+
+    Arguments:
+        points, widths: ``(B, K, 3)``. offsets: of the cells from the click, in widths.
+    """
+    there, back = [], []
+    for axis, extent in enumerate(shape):
+        at, width = points[..., axis, None], widths[..., axis, None]
+        there.append(_interpolation((at + width * offsets).clamp(0, extent - 1), extent))
+        away = (torch.arange(extent, device=points.device) - at) / width
+        back.append(_interpolation((away + SPAN) * (CELLS - 1) / (2 * SPAN), CELLS))
+    return there, back
 
 
 def _interpolation(positions: Tensor, cells: int) -> Tensor:
