@@ -79,13 +79,16 @@ def bytes_per_sample(config: MSAMConfig) -> int:
     stage = stage_values(config)
     if config.checkpoint_stages:  # every stage keeps its mask prompts; one at a time is computed again
         kept = CELLS * config.n_tokens + (prod(config.patch_size) if fine_cells(config) else 0)
+        kept += prod(config.patch_size) * config.initial_masks
         stages = (n_stages * kept + stage) * classes
     else:
         stages = n_stages * stage * classes
     voxels = prod(config.patch_size)
-    # Logits, their log-softmax, softmax and the one-hot target, with a background channel except for regions; around a
-    # click logits (these with background), sigmoid, target and weight.
-    per_voxel = 4 * classes + config.background * (1 if config.initial_masks else 4)
+    # Logits, their log-softmax, softmax and the one-hot target, with a background channel except for regions. Around a
+    # click also weight, target and the masks before, and for regions no log-softmax.
+    per_voxel = 4 * (classes + config.background)
+    if config.initial_masks:
+        per_voxel = 3 * (classes + 1) + 3 * classes if config.background else 5 * classes
     losses = n_stages * per_voxel * voxels
     batch = (config.in_channels + 3) * voxels
     return round(4 * TRANSIENT * (encoder_values(config) + initial_values(config) + stages + losses + batch))

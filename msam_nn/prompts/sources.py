@@ -6,7 +6,7 @@ A source is called before each stage with the stage's index and the full-resolut
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
@@ -61,19 +61,24 @@ class RecordedPrompts:
 
 
 class Recorder:
-    """Asks another source, and remembers.
+    """Asks another source, and remembers the stages that are learned from.
+
+    Arguments:
+        silent: stages that are not.
 
     Attributes:
-        stages: of each stage so far the masks that were shown, and the points that were given.
+        learned: of each other stage so far the masks that were shown, and the points that were given.
     """
 
-    def __init__(self, source: PromptSource) -> None:
-        self.source = source
-        self.stages: list[tuple[Tensor | None, Points | None]] = []
+    def __init__(self, source: PromptSource, silent: Container[int] = ()) -> None:
+        self.source, self.silent = source, silent
+        self.learned: list[tuple[Tensor | None, Points | None]] = []
 
     def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
-        self.stages.append((masks, self.source(stage, masks)))
-        return self.stages[-1][1]
+        points = self.source(stage, masks)
+        if stage not in self.silent:
+            self.learned.append((masks, points))
+        return points
 
 
 class SimulatedClicks:

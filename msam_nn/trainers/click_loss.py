@@ -10,47 +10,56 @@ from torch import Tensor
 
 from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.promptable import PADDING, Points
+from msam_nn.prompts import foreground
 
 SPOILED = 3.0
 """Weight of a voxel that was right before the click: spoiling it costs more than leaving another one wrong."""
 
 
 def click_loss(
-    masks: Tensor,
+    logits: Tensor,
     before: Tensor | None,
     clicks: Points,
     truth: Tensor,
     valid: Tensor | None = None,
     *,
     unit: Sequence[float],
+    exclusive: bool,
 ) -> Tensor:
     """Cross-entropy and Dice loss around the newest clicks, the mean over samples and clicked classes.
 
     Over a whole patch a click's share of the loss is tiny. Here a voxel counts as the square root of the Gaussian by
     which the click acts there (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and :data:`SPOILED`
     times as much if it was right before, so that a click is rather followed too little than at the cost of what was
-    right. After a click on no mask at all every voxel counts as one.
+    right. On an empty mask there is nothing to spoil, and a click without a border near it counts everywhere.
 
     Arguments:
-        masks: the stage's mask logits ``(B, K, D, H, W)``, with gradient.
-        before: those the clicks correct; None for no mask.
+        logits: the stage's, with gradient: ``(B, K, D, H, W)``, or if classes exclude each other ``(B, 1 + K, ...)``,
+            the background's first.
+        before: mask logits ``(B, K, D, H, W)`` that the clicks correct; None for no mask.
         clicks: the stage's ``(B, K, P, ...)``.
         truth: bool ``(B, K, D, H, W)``. valid: bool ``(B, 1, D, H, W)``, voxels with a label; None for all.
         unit: voxels that count as equally far, per axis.
+        exclusive: whether classes exclude each other (softmax) or not (regions).
     """
     clicked = (clicks.labels != PADDING).any(2)
     if before is None:
-        weight = clicked[..., None, None, None].expand_as(masks).to(masks.dtype)
+        weight = clicked[..., None, None, None].expand_as(truth).to(logits.dtype)
     else:
         reach = follow_points(before, clicks, unit=unit).reach
-        weight = reach.sqrt() * torch.where((before > 0) == truth, SPOILED, 1.0)
+        found = foreground(before, exclusive=exclusive)
+        spoilable = (found == truth) & found.flatten(2).any(2)[..., None, None, None]
+        weight = reach.sqrt() * torch.where(spoilable, SPOILED, 1.0)
     if valid is not None:
         weight = weight * valid
-    truth = truth.to(masks.dtype)
+    if exclusive:
+        label = truth.int().argmax(1) + truth.any(1)
+        cross_entropy, share = F.cross_entropy(logits, label, reduction="none")[:, None], logits.softmax(1)[:, 1:]
+    else:
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none")
+        share = logits.sigmoid()
     space = (2, 3, 4)
-    cross_entropy = F.binary_cross_entropy_with_logits(masks, truth, reduction="none")
     cross_entropy = (weight * cross_entropy).sum(space) / weight.sum(space).clamp(min=1)
-    found = masks.sigmoid()
-    overlap, sizes = (weight * found * truth).sum(space), (weight * (found + truth)).sum(space)
+    overlap, sizes = (weight * share * truth).sum(space), (weight * (share + truth)).sum(space)
     dice = 1 - (2 * overlap + 1) / (sizes + 1)
     return ((cross_entropy + dice) * clicked).sum() / clicked.sum().clamp(min=1)

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
-from msam_nn.networks import Points, PromptableNetwork
+from msam_nn.networks import PromptableNetwork
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
@@ -97,12 +97,12 @@ class PromptableTrainer(PlannedTrainer):
         self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
         session = self.draw_session()
-        clicks = Recorder(self._clicks(targets, session.first_click))
+        clicks = Recorder(self._clicks(targets, session.first_click), session.silent)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
             loss = self.step_loss(outputs, targets, batch["target"], clicks)
-        if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the prompt path's gradients
+        if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the gradients of what clicks need
             loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
@@ -123,21 +123,24 @@ class PromptableTrainer(PlannedTrainer):
         """
         automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
         if self.promptable.has_initial_masks:
-            learned = clicks.stages[len(clicks.stages) - len(stages) :]
             losses = [
-                self.loss_weight * self._click_loss(logits, before, points, targets)
-                for logits, (before, points) in zip(stages, learned, strict=True)
+                self.loss_weight
+                * click_loss(
+                    logits,
+                    before,
+                    points,
+                    targets.masks,
+                    targets.valid,
+                    unit=self.promptable.voxels_per_length,
+                    exclusive=self.promptable.background,
+                )
+                for logits, (before, points) in zip(stages, clicks.learned, strict=True)
                 if points is not None
             ]
         else:
             losses = [self.stage_loss(logits, targets.loss) for logits in stages]
         loss = sum(losses) / max(1, len(losses))
         return loss if automatic is None else loss + self.loss(automatic, target)
-
-    def _click_loss(self, logits: Tensor, before: Tensor | None, points: Points, targets: Targets) -> Tensor:
-        masks = logits[:, 1:] if self.promptable.background else logits
-        unit = self.promptable.voxels_per_length
-        return click_loss(masks, before, points, targets.masks, targets.valid, unit=unit)
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()

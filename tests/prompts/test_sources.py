@@ -38,8 +38,10 @@ def test_a_recorder_gives_what_its_source_gives_and_remembers():
     recorder, masks = Recorder(AutomaticPrompts()), masks_of((0, 2, 0, 1), k=2)
     first, second = recorder(0, None), recorder(1, masks)
     assert first is None and second.points[0, 0, 0].tolist() == [2, 0, 1]
-    assert recorder.stages[0] == (None, None)
-    assert recorder.stages[1][0] is masks and recorder.stages[1][1] is second
+    assert recorder.learned[0] == (None, None)
+    assert recorder.learned[1][0] is masks and recorder.learned[1][1] is second
+    recorder = Recorder(AutomaticPrompts(), silent=range(1))
+    assert recorder(0, masks) is not None and recorder(1, masks) is not None and len(recorder.learned) == 1
 
 
 def test_automatic_prompts_of_exclusive_classes_and_of_regions():

@@ -4,9 +4,15 @@ import pytest
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.trainers.click_loss import click_loss
+from msam_nn.trainers.click_loss import click_loss as loss_of
 
 UNIT = (1, 1, 1)
+
+
+def click_loss(masks, *arguments, exclusive=True, **options):
+    if exclusive:
+        masks = torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)
+    return loss_of(masks, *arguments, exclusive=exclusive, **options)
 
 
 def click(voxel, label=1, classes=1):
@@ -30,12 +36,47 @@ BEFORE = logits(box((5, 15), (5, 15), (5, 11)), 2.0)
 CLICK = click((10, 10, 12))
 
 
-def test_by_hand_from_no_mask():
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_by_hand_from_no_mask(exclusive):
     """Eight voxels, two of them inside, all undecided: ln 2, and 1 - (2 x 0.5 x 2 + 1) / (0.5 x 8 + 2 + 1)."""
     truth = torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool)
     truth[0, 0, 0, 0] = True
-    loss = click_loss(torch.zeros(1, 1, 2, 2, 2), None, click((0, 0, 0)), truth, unit=UNIT)
+    loss = click_loss(torch.zeros(1, 1, 2, 2, 2), None, click((0, 0, 0)), truth, unit=UNIT, exclusive=exclusive)
     assert loss.item() == pytest.approx(log(2) + 4 / 7)
+
+
+def test_classes_that_exclude_each_other_compete():
+    """Two classes, both certain of the one voxel: softmax knows that one is wrong, and a sigmoid of the first does
+    not."""
+    truth = torch.tensor([True, False]).view(1, 2, 1, 1, 1)
+    masks = torch.full((1, 2, 1, 1, 1), 20.0)
+    softmax, sigmoid = (
+        click_loss(masks, None, click((0, 0, 0), classes=2), truth, unit=UNIT, exclusive=exclusive).item()
+        for exclusive in (True, False)
+    )
+    assert softmax == pytest.approx(log(2) + 1 - (2 * 0.5 + 1) / (0.5 + 1 + 1))
+    assert sigmoid == pytest.approx(0, abs=1e-6)
+
+
+def test_a_class_that_loses_to_another_can_be_mended_as_cheaply_as_any_error():
+    """Where class 1 has a logit above 0 but class 2 a higher one, class 1 was not right before."""
+    truth = torch.cat([TRUTH, ~TRUTH], dim=1)
+    before = torch.cat([torch.full_like(BEFORE, 1.0), logits(~TRUTH, 3.0)], dim=1)
+    before[:, 1, 10, 10, 12] = 5.0
+    lost = torch.cat([logits(TRUTH), logits(~TRUTH)], dim=1)
+    lost[:, 0, 10, 10, 12], lost[:, 1, 10, 10, 12] = -20.0, 20.0
+    beside = torch.cat([logits(TRUTH), logits(~TRUTH)], dim=1)
+    beside[:, 0, 10, 10, 10], beside[:, 1, 10, 10, 10] = -20.0, 20.0
+    at_click, next_to_it = (
+        click_loss(masks, before, click((10, 10, 12), classes=2), truth, unit=UNIT).item() for masks in (lost, beside)
+    )
+    assert at_click < 0.7 * next_to_it
+
+
+def test_on_an_empty_mask_there_is_nothing_to_spoil():
+    empty = torch.full_like(BEFORE, -3.0)
+    missed, nothing = (click_loss(logits(~TRUTH), start, CLICK, TRUTH, unit=UNIT) for start in (empty, None))
+    assert missed.item() == pytest.approx(nothing.item())
 
 
 def test_a_perfect_mask_costs_nothing():
@@ -70,7 +111,7 @@ def test_only_clicked_classes_count():
     masks = torch.cat([logits(TRUTH), logits(~TRUTH)], dim=1)
     before, truth = BEFORE.repeat(1, 2, 1, 1, 1), TRUTH.repeat(1, 2, 1, 1, 1)
     for start in (before, None):
-        loss = click_loss(masks, start, click((10, 10, 12), classes=2), truth, unit=UNIT)
+        loss = click_loss(masks, start, click((10, 10, 12), classes=2), truth, unit=UNIT, exclusive=False)
         assert loss.item() == pytest.approx(0, abs=1e-6)
 
 

@@ -69,7 +69,7 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
     :data:`REACH` times that distance. Classes are followed each by itself: in a stage not all of them may be known.
 
     Arguments:
-        newest: ``(B, K, P, ...)``.
+        newest: ``(B, K, P, ...)``, P from 1 on.
         unit: voxels that count as equally far, per axis: the inverse of the spacing, up to a factor.
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)

@@ -28,12 +28,14 @@ LOGIT = 4.0
 
 
 class Neighbourhood(nn.Module):
-    """A small convolutional network around a click, on cells as large as the error.
+    """A small convolutional network around a click, on cells that grow with the error.
 
     The distance from a click to the border of the mask tells the size of the error in whose centre it was made
     (:func:`~msam_nn.networks.decoding.corrections.follow_points`). Mask and image features are resampled to
-    ``CELLS`` cells an axis over that size; the network sees small and large errors alike, learns from every click for
-    all of them, and costs the same in any patch. What it adds fades as the click's Gaussian and starts at zero.
+    ``CELLS`` cells an axis, five of these distances to either side; the network sees small and large errors alike and
+    learns from every click for all of them. What it adds fades as the click's Gaussian, also where there is no border
+    and that Gaussian is the widest, and starts at zero. Of several clicks in one stage each is shown the masks before
+    the stage.
 
     Arguments:
         channels: of the image's finest features.
@@ -82,7 +84,7 @@ class Neighbourhood(nn.Module):
         mask = _resample(before[:, :, None], taking)
         told = torch.stack([torch.tanh(heights / HEIGHT_SCALE), torch.where(labels == POSITIVE, 1.0, -1.0)], dim=2)
         inputs = [
-            _resample(image[:, None], taking),
+            _resample(image, taking),
             *(torch.tanh(mask / scale) for scale in MASK_SCALES),
             told[..., None, None, None].expand(-1, -1, -1, *mask.shape[3:]),
             self.fading.expand_as(mask),
@@ -120,9 +122,10 @@ def _interpolation(positions: Tensor, cells: int) -> Tensor:
 
 
 def _resample(values: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Apply a matrix ``(B, K, n, cells)`` along each axis of ``(B, K or 1, C, z, y, x)``."""
+    """Apply a matrix ``(B, K, n, cells)`` along each axis of ``(B, K, C, z, y, x)``, or of ``(B, C, z, y, x)`` that all
+    classes share."""
     along_z, along_y, along_x = (matrix.to(values.dtype) for matrix in matrices)
-    values = values.expand(-1, along_x.shape[1], *values.shape[2:])
-    values = torch.einsum("bkczyx,bklx->bkczyl", values, along_x)
+    which = "bczyx" if values.dim() == 5 else "bkczyx"
+    values = torch.einsum(f"{which},bklx->bkczyl", values, along_x)
     values = torch.einsum("bkczyl,bkjy->bkczjl", values, along_y)
     return torch.einsum("bkczjl,bkiz->bkcijl", values, along_z)

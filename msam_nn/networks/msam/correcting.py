@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from msam_nn.networks.decoding.corrections import follow_points
+from msam_nn.networks.decoding.corrections import Following, follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
 from msam_nn.networks.decoding.neighbourhood import Neighbourhood
 from msam_nn.networks.decoding.pyramid_decoder import squash
@@ -43,8 +43,9 @@ class CorrectingMSAM(MSAM):
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
     at once: that is the automatic prediction. In a stage the last mask first follows the newest clicks by a rule
     (:func:`~msam_nn.networks.decoding.corrections.follow_points`); M-SAM's adapter, two-way transformer and mask
-    decoder see what came of it, and what they give is *added* where the clicks act, and starts at zero. Classes without
-    a new click stay as they are. A first click on no mask at all starts from logits of 0.
+    decoder see what came of it, and what they give is *added* where the clicks act, and so is what a small network
+    makes of each click's :class:`~msam_nn.networks.decoding.neighbourhood.Neighbourhood`; both start at zero. Classes
+    without a new click stay as they are. A first click on no mask at all starts from logits of 0.
 
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,
@@ -92,10 +93,23 @@ class CorrectingMSAM(MSAM):
         if written is not None:
             clicks = written if clicks is None else clicks + written
         following = follow_points(before, prompts, unit=self.voxels_per_length)
-        added = self._stage(self.correction, features.image, *prompts, following.masks, clicks, classes=classes)
-        around = self.neighbourhood(features.around, before, prompts, following)
-        masks = following.masks + following.reach * added + around
-        return CorrectionState(torch.where(due, masks, before), clicks)
+        added = self._stage(self.learned, features, prompts, before, following, clicks, classes=classes)
+        return CorrectionState(torch.where(due, following.masks + added, before), clicks)
+
+    def learned(
+        self,
+        features: CorrectableFeatures,
+        prompts: Points,
+        before: Tensor,
+        following: Following,
+        clicks: Tensor | None,
+        *,
+        classes: Tensor | None,
+    ) -> Tensor:
+        """What a stage adds to the masks that follow its clicks, ``(B, K, D, H, W)``: the mask decoder's correction
+        where the clicks act, and their neighbourhoods'."""
+        decoded = self.correction(features.image, *prompts, following.masks, clicks, classes=classes)
+        return following.reach * decoded + self.neighbourhood(features.around, before, prompts, following)
 
     def correction(
         self,
@@ -107,7 +121,7 @@ class CorrectingMSAM(MSAM):
         *,
         classes: Tensor | None,
     ) -> Tensor:
-        """What a stage adds to the mask logits ``before``, ``(B, K, D, H, W)``; the other arguments are
+        """What the mask decoder would add to the mask logits ``before``, ``(B, K, D, H, W)``; the other arguments are
         :meth:`MSAM.decode`'s, ``clicks`` those written so far."""
         coarse = upsample(before, self.config.mask_size)
         clicks = torch.zeros_like(coarse) if clicks is None else clicks

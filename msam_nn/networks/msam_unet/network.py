@@ -47,7 +47,7 @@ class MSAMUNet(PromptableNetwork):
 
     ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. In a stage the logits
     follow the newest clicks by a rule (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and the prompt
-    path adds to what came of it where they act; classes without a click stay as they are.
+    path and the clicks' neighbourhoods add to what came of it where they act; classes without a click stay as they are.
 
     Arguments:
         unet: plain or residual, with ``encoder`` and ``decoder``.
@@ -79,7 +79,7 @@ class MSAMUNet(PromptableNetwork):
         self.register_load_state_dict_pre_hook(_restore_heads)
 
     def freeze_unet(self) -> None:
-        """From now on only the prompt path trains."""
+        """From now on only what clicks need trains: the prompt path and the neighbourhoods."""
         self.unet_is_given.fill_(True)
         self.unet.requires_grad_(False)
         self.unet.eval()

@@ -16,7 +16,7 @@ def is_unet_state(weights: Mapping[str, Tensor]) -> bool:
 
 
 def load_unet(network: MSAMUNet, weights: Mapping[str, Tensor]) -> LoadReport:
-    """Load a trained U-Net and mark it as given, so that training freezes it; the prompt path stays new.
+    """Load a trained U-Net and mark it as given, so that training freezes it; what clicks need stays new.
 
     Raises:
         CheckpointError: if a tensor is missing, left over or of another shape. The network is untouched.
@@ -36,5 +36,5 @@ def load_unet(network: MSAMUNet, weights: Mapping[str, Tensor]) -> LoadReport:
     network.unet_is_given.fill_(True)
     report = LoadReport("nnU-Net")
     report.loaded = list(own)
-    report.new = [key for key in network.state_dict() if key.startswith("prompt_path.")]
+    report.new = [key for key, _ in network.named_parameters() if not key.startswith("unet.")]
     return report

@@ -21,7 +21,7 @@ ENTRY = "msam_unet"
 class MSAMUNetTrainer(PromptableTrainer):
     """M-SAM's loop on the U-Net of any nnU-Net plans.
 
-    With ``-pretrained_weights`` from ``msam convert-weights`` the trained U-Net is frozen and the prompt path alone
+    With ``-pretrained_weights`` from ``msam convert-weights`` the trained U-Net is frozen and what clicks need alone
     trains: the automatic result stays nnU-Net's. Without, both train together, the U-Net with nnU-Net's own loss and
     deep supervision.
     """
@@ -69,12 +69,12 @@ class MSAMUNetTrainer(PromptableTrainer):
         if self.promptable.unet_is_given:
             self.freeze_unet()
         trained, total = self.promptable.parameter_counts()
-        what = "the prompt path of a given U-Net" if self.promptable.is_frozen else "U-Net and prompt path together"
+        what = "what clicks need, on a given U-Net" if self.promptable.is_frozen else "U-Net and clicks together"
         self.print_to_log_file(f"MSAMUNetTrainer: {what}; {trained:,} of {total:,} parameters train")
         super().on_train_start()
 
     def freeze_unet(self) -> None:
-        """Train the prompt path alone, with an optimizer of its own and no deep supervision."""
+        """Train what clicks need alone, with an optimizer of its own and no deep supervision."""
         if self.promptable.is_frozen:
             return
         self.promptable.freeze_unet()

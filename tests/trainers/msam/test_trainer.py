@@ -11,7 +11,10 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.errors import UserError
+from msam_nn.networks import Points
+from msam_nn.prompts import RecordedPrompts, Recorder
 from msam_nn.trainers.click_log import CLICK_DICE
+from msam_nn.trainers.click_loss import click_loss
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -92,8 +95,24 @@ def test_long_sessions_learn_from_their_last_clicks(make_trainer):
     n_auto = trainer.msam.n_auto_stages
     assert silent == range(n_auto + 1) and n_stages == n_auto + 1 + trainer.n_click_stages
     assert len(clicks.source.given) == n_stages - n_auto and clicks.source.reach == trainer.msam.click_reach
-    assert len(clicks.stages) == n_stages
+    assert len(clicks.learned) == trainer.n_click_stages
     assert untrained(trainer) == COARSEST_HEAD
+
+
+def test_each_stage_is_judged_by_its_own_clicks_and_the_masks_they_correct(make_trainer):
+    trainer = make_trainer()
+    targets = trainer._on_device({"data": torch.zeros(1), "target": label_batch()}, None)[1]
+    shown = torch.randn(3, 2, 2, 16, 32, 32)
+    clicks = [Points(torch.tensor([4, 8, 9 + n]).expand(2, 2, 1, 3), torch.ones(2, 2, 1)) for n in range(3)]
+    record = Recorder(RecordedPrompts(clicks), silent=range(1))
+    for stage, masks in enumerate(shown):
+        record(stage, masks)
+    stages = torch.randn(2, 2, 3, 16, 32, 32)
+    options = dict(unit=trainer.msam.voxels_per_length, exclusive=True)
+    expected = [click_loss(stages[n], shown[n + 1], clicks[n + 1], targets.masks, **options) for n in range(2)]
+    loss = trainer.step_loss(list(stages), targets, label_batch(), record)
+    torch.testing.assert_close(loss, 0.5 * sum(expected) / 2)
+    assert expected[0] != expected[1]
 
 
 def test_online_validation_counts_automatic_predictions(make_trainer):
@@ -158,7 +177,7 @@ def test_regions_train(make_trainer, phantom_plans):
     dataset_json = copy.deepcopy(phantom_plans[1])
     dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
     dataset_json["regions_class_order"] = [1, 2]
-    trainer = make_trainer(dataset_json=dataset_json)
+    trainer = make_trainer(dataset_json=dataset_json, click_recipe=ClickRecipe(p_automatic=0))
     labels = label_batch(highest=3)
     target = torch.cat([(labels == 1) | (labels == 2), labels == 2, labels == 3], dim=1).short()
     assert float(trainer.train_step(batch_of(target))["loss"]) > 0
