@@ -147,7 +147,7 @@ class PromptedImage:
         )
 
     def logits(self) -> Tensor:
-        """Current logits ``(num_outputs, D, H, W)`` in nnU-Net's convention, in which every click holds."""
+        """:meth:`masks` as logits ``(num_outputs, D, H, W)`` in nnU-Net's convention."""
         return self.network.add_background(self.masks()[None])[0]
 
     def add_points(self, clicks: Sequence[Click]) -> Box | None:
