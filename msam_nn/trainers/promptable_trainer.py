@@ -9,6 +9,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
 
 from msam_nn.networks import PromptableNetwork
+from msam_nn.networks.promptable import PromptSource
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
@@ -97,7 +98,9 @@ class PromptableTrainer(PlannedTrainer):
         self.insist_on_declared_labels(finest(batch["target"]))
         data, targets, classes = self._on_device(batch, self.draw_classes())
         session = self.draw_session()
-        clicks = Recorder(self._clicks(targets, session.first_click), session.silent)
+        clicks = self._clicks(targets, session.first_click)
+        if self.promptable.has_initial_masks:
+            clicks = Recorder(clicks, session.silent)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
@@ -112,35 +115,31 @@ class PromptableTrainer(PlannedTrainer):
         outputs: list[Tensor] | tuple[list[Tensor], list[Tensor]],
         targets: Targets,
         target: Tensor | list[Tensor],
-        clicks: Recorder,
+        clicks: PromptSource,
     ) -> Tensor:
         """Loss of a training step: the mean over the stages, plus that of the automatic outputs.
 
         Arguments:
             outputs: the stages' logits; with deep supervision ``(automatic, stages)``.
             target: nnU-Net's, a list with deep supervision.
-            clicks: those of the step, with the masks they corrected.
+            clicks: those of the step; of a network with initial masks a :class:`~msam_nn.prompts.Recorder`.
         """
         automatic, stages = outputs if isinstance(outputs, tuple) else (None, outputs)
         if self.promptable.has_initial_masks:
-            losses = [
-                self.loss_weight
-                * click_loss(
-                    logits,
-                    before,
-                    points,
-                    targets.masks,
-                    targets.valid,
-                    unit=self.promptable.voxels_per_length,
-                    exclusive=self.promptable.background,
-                )
-                for logits, (before, points) in zip(stages, clicks.learned, strict=True)
-                if points is not None
-            ]
+            losses = self._click_losses(stages, clicks, targets)
         else:
             losses = [self.stage_loss(logits, targets.loss) for logits in stages]
         loss = sum(losses) / max(1, len(losses))
         return loss if automatic is None else loss + self.loss(automatic, target)
+
+    def _click_losses(self, stages: list[Tensor], clicks: Recorder, targets: Targets) -> list[Tensor]:
+        """Of each stage that had clicks, around them."""
+        options = dict(unit=self.promptable.voxels_per_length, exclusive=self.promptable.background)
+        return [
+            self.loss_weight * click_loss(logits, before, points, targets.masks, targets.valid, **options)
+            for logits, (before, points) in zip(stages, clicks.learned, strict=True)
+            if points is not None
+        ]
 
     def on_validation_epoch_start(self) -> None:
         super().on_validation_epoch_start()
