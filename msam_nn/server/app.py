@@ -61,14 +61,14 @@ ARRAY_BODY = {
 def make_app(settings: Settings) -> FastAPI:
     """The server, which starts its threads with its lifespan."""
     worker = Worker()
-    autosave = Autosave(settings.save_to)
+    autosave = Autosave(settings.save_to) if settings.save_to else None
     registry = LeaseRegistry(
         lambda: InteractiveSession(settings.model, settings.class_index),
         worker,
         settings.max_sessions,
         settings.idle_timeout,
         settings.liveness_timeout,
-        on_change=autosave.soon,
+        on_change=autosave.soon if autosave else None,
     )
     settings.model.give_way = worker.give_way
 
@@ -78,7 +78,8 @@ def make_app(settings: Settings) -> FastAPI:
         yield
         sweeping.cancel()
         await registry.close()
-        await autosave.close()
+        if autosave:
+            await autosave.close()
         await asyncio.to_thread(worker.close)
 
     app = FastAPI(

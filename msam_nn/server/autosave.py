@@ -16,47 +16,40 @@ from msam_nn.folders import new_file
 from msam_nn.inference.prompt_file import write_prompts
 from msam_nn.server.record import INITIAL_MASK, SessionResult
 from msam_nn.server.transport.leases import Lease
-from msam_nn.server.worker import Refused
 
 
 class Autosave:
     """A folder per object: ``segmentation.nii.gz``, ``prompts.json``, and the mask that the session started from.
 
-    An object ends where all prompts are forgotten: viewers reset a session to go on with the next one.
-
-    Arguments:
-        folder: None saves nothing.
+    An object ends where all prompts are forgotten: viewers reset a session to go on with the next one. What
+    is written is what the session was when it changed, however soon it is reset or closed after that.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._waiting: set[Lease] = set()
-        self._saving: dict[Lease, asyncio.Task] = {}
+        self._waiting: dict[Path, SessionResult] = {}
+        self._saving: dict[Path, asyncio.Task] = {}
 
-    def soon(self, lease: Lease) -> None:
-        """Save a session; while one is being saved, what follows is saved once, after that."""
-        if self.folder is None:
-            return
-        self._waiting.add(lease)
-        if lease not in self._saving:
-            self._saving[lease] = asyncio.get_running_loop().create_task(self._save(lease))
+    def soon(self, lease: Lease, result: SessionResult) -> None:
+        """Save what a session is now; while an older state of the object is being saved, only the newest waits."""
+        folder = self.folder / _folder_name(lease, result)
+        self._waiting[folder] = result
+        if folder not in self._saving:
+            self._saving[folder] = asyncio.get_running_loop().create_task(self._save(folder))
 
     async def close(self) -> None:
         """Wait for what is being saved."""
         await asyncio.gather(*self._saving.values())
 
-    async def _save(self, lease: Lease) -> None:
+    async def _save(self, folder: Path) -> None:
         try:
-            while lease in self._waiting:
-                self._waiting.discard(lease)
-                result = await lease.result()
-                if result is not None:
-                    await asyncio.to_thread(write_result, self.folder / _folder_name(lease, result), result)
-        except (Refused, UserError, OSError) as error:
+            while folder in self._waiting:
+                await asyncio.to_thread(write_result, folder, self._waiting.pop(folder))
+        except (UserError, OSError) as error:
             print(f"msam serve: a session was not saved: {error}", file=sys.stderr)
         finally:
-            self._waiting.discard(lease)
-            del self._saving[lease]
+            self._waiting.pop(folder, None)
+            del self._saving[folder]
 
 
 def write_result(folder: Path, result: SessionResult) -> None:

@@ -1,7 +1,10 @@
 import json
+import time
 
 import nibabel
 import numpy as np
+
+from msam_nn.server import autosave
 
 from .bright_network import bright, inside
 from .conftest import BALL, ROD, SHAPE
@@ -34,3 +37,29 @@ def test_every_object_is_saved_with_its_prompts_and_nothing_else_is(serve, conne
     assert prompts == {"points": [[0, 0, 0, 1]], "mask": "initial_mask.nii.gz"}
     assert np.array_equal(np.asarray(nibabel.load(second / prompts["mask"]).dataobj).T, inside(SHAPE, BALL))
     assert np.asarray(nibabel.load(second / "segmentation.nii.gz").dataobj).sum() == inside(SHAPE, BALL).sum() + 1
+
+
+def test_a_slow_disk_loses_nothing(serve, connect, tmp_path, monkeypatch):
+    write = autosave.write_result
+
+    def slowly(*what):
+        time.sleep(0.5)
+        write(*what)
+
+    monkeypatch.setattr(autosave, "write_result", slowly)
+    client = connect(serve(save_to=tmp_path))
+    client.set_image(bright((1, *SHAPE), ((0, 1), *ROD), ((0, 1), *BALL)), {"spacing": [1, 1, 1]})
+    client.set_target_buffer(np.zeros(SHAPE, np.uint8))
+    client.reset_interactions()
+    for last in (ROD, BALL):
+        client.add_point_interaction([0, 0, 0], False)
+        client.add_point_interaction(middle(last), True)
+        client.reset_interactions()
+    client.close()
+
+    def saved():
+        found = [json.loads(file.read_text())["image"]["organ"] for file in sorted(tmp_path.glob("*/prompts.json"))]
+        return [prompts["points"] for prompts in found]
+
+    expected = [[[0, 0, 0, 0], [*middle(last), 1]] for last in (ROD, BALL)]
+    until(lambda: saved() == expected)

@@ -17,6 +17,9 @@ MOST_WAITING = 32
 """Requests of one lease that may wait at once."""
 
 
+OnChange = Callable[["Lease", SessionResult], None]
+
+
 class LeaseGone(Exception):
     """The token is unknown: never given, released, or expired."""
 
@@ -40,7 +43,7 @@ class Lease:
         session: InteractiveSession,
         worker: Worker,
         clock: Callable[[], float],
-        on_change: Callable[[Lease], None] = lambda lease: None,
+        on_change: OnChange | None = None,
     ) -> None:
         self.token = uuid.uuid4().hex
         self.session = session
@@ -83,11 +86,6 @@ class Lease:
         if active:
             self.last_active = self.last_seen
 
-    async def result(self) -> SessionResult | None:
-        """What the session is worth keeping for, even where the lease has just ended; None for nothing."""
-        async with self._turn:
-            return await self._worker.run(self.session.result)
-
     async def close(self) -> None:
         """Free the session when the request that has its turn, if there is one, is over."""
         async with self._turn:
@@ -97,13 +95,15 @@ class Lease:
         async with self._turn:
             if self.gone:
                 raise LeaseGone
-            result = await run(*args)
+            answer = await run(*args)
+            if self._on_change is not None and self.session.version != self._version:
+                self._version = self.session.version
+                result = await asyncio.to_thread(self.session.result)
+                if result is not None:
+                    self._on_change(self, result)
             if self.gone:
                 raise LeaseGone
-            if self.session.version != self._version:
-                self._version = self.session.version
-                self._on_change(self)
-            return result
+            return answer
 
 
 class LeaseRegistry:
@@ -113,7 +113,8 @@ class LeaseRegistry:
         new_session: makes a session.
         idle_timeout: seconds after the last action of a user.
         liveness_timeout: seconds after the last sign of life of a client.
-        on_change: called with a lease whose session's prompts changed.
+        on_change: called with a lease whose session's prompts changed and what it is worth keeping for now, before
+            the next request of that lease has its turn; not where nothing is left to keep.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class LeaseRegistry:
         idle_timeout: float = 600.0,
         liveness_timeout: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
-        on_change: Callable[[Lease], None] = lambda lease: None,
+        on_change: OnChange | None = None,
     ) -> None:
         self.max_sessions = max_sessions
         self.idle_timeout = idle_timeout

@@ -10,6 +10,10 @@ from msam_nn.server.worker import Worker
 class Session:
     version = 0
     closed = stopped = False
+    worth_keeping = True
+
+    def result(self):
+        return f"kept at {self.version}" if self.worth_keeping else None
 
     def stop(self):
         self.stopped = True
@@ -164,14 +168,38 @@ def test_few_requests_of_a_lease_may_wait():
     run(test)
 
 
-def test_changes_are_told():
+def test_changes_are_told_with_what_was_there_before_the_next_request():
     changed = []
 
     async def test(registry, clock):
         lease = registry.claim()
         await lease.run(lambda: None)
         assert changed == []
-        await lease.run(lambda: setattr(lease.session, "version", 1))
-        assert changed == [lease]
 
-    run(test, on_change=changed.append)
+        def change(version):
+            lease.session.version = version
+
+        await asyncio.gather(*(lease.run(change, version) for version in (1, 2)))
+        assert changed == [(lease, "kept at 1"), (lease, "kept at 2")]
+        lease.session.worth_keeping = False
+        await lease.run(change, 3)
+        assert len(changed) == 2
+
+    run(test, on_change=lambda *told: changed.append(told))
+
+
+def test_a_change_is_told_though_its_lease_ended_meanwhile():
+    changed = []
+
+    async def test(registry, clock):
+        lease = registry.claim()
+
+        def change():
+            lease.session.version = 1
+            lease.gone = True
+
+        with pytest.raises(LeaseGone):
+            await lease.run(change)
+        assert changed == ["kept at 1"]
+
+    run(test, on_change=lambda lease, result: changed.append(result))
