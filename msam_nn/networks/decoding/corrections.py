@@ -17,7 +17,7 @@ MARGIN = 1.0
 REACH = 2.0
 """Standard deviation of a newest click's Gaussian, in distances from the click to the border of the mask."""
 
-FARTHEST = 0.15
+FARTHEST = 0.2
 """That standard deviation at most, as a share of the patch."""
 
 

@@ -49,7 +49,7 @@ def test_it_starts_at_zero_and_learns_at_once():
 
 
 def test_it_ends_with_its_cells():
-    """The click is three voxels outside, so a standard deviation is 0.15 x 40 voxels at most, and 2.5 of them 15."""
+    """The click is three voxels outside, so a standard deviation is six, and 2.5 of them 15."""
     masks, features = ball(40, 4), torch.randn(1, 2, 40, 40, 40)
     added = around(trained(), features, masks, click((20, 20, 25)))
     assert added[0, 0, 20, 20, 25].abs() > 0.01
