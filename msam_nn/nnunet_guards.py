@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from zipfile import is_zipfile
@@ -47,11 +49,30 @@ def guard_prediction(module) -> None:
         self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
     ):
         folder = Path(model_training_output_dir)
-        if is_ours(folder.name.split("__")[0]):
-            insist_on_model(folder, use_folds, checkpoint_name)
-        return original(self, model_training_output_dir, use_folds, checkpoint_name)
+        if not is_ours(folder.name.split("__")[0]):
+            return original(self, model_training_output_dir, use_folds, checkpoint_name)
+        insist_on_model(folder, use_folds, checkpoint_name)
+        with weights_of(folder):
+            return original(self, model_training_output_dir, use_folds, checkpoint_name)
 
     predictor.initialize_from_trained_model_folder = initialize_from_trained_model_folder
+
+
+@contextmanager
+def weights_of(folder: Path) -> Iterator[None]:
+    """Raises:
+    UserError: if weights are loaded in it that are not those of the network.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise
+        reason = str(error).splitlines()[1].strip()
+        raise UserError(
+            f"The weights in {folder} are not those of the network that this version of msam_nn builds from its "
+            f"plans.json ({textwrap.shorten(reason, 120)}): predict with the version that trained them, or train again."
+        ) from error
 
 
 def insist_on_plans(dataset: str, plans: str) -> None:

@@ -2,9 +2,10 @@ import json
 import zipfile
 
 import pytest
+import torch
 
 from msam_nn.errors import UserError
-from msam_nn.nnunet_guards import insist_on_model, insist_on_plans, is_ours
+from msam_nn.nnunet_guards import insist_on_model, insist_on_plans, is_ours, weights_of
 
 MODEL = "MSAMTrainer__MSAMPlans__3d_fullres"
 
@@ -86,3 +87,12 @@ def test_damaged_files(model):
     (model / "plans.json").unlink()
     with pytest.raises(UserError, match="no plans.json"):
         insist_on_model(model, (0,), "checkpoint_final.pth")
+
+
+def test_weights_of_another_network(model):
+    weights = torch.nn.Linear(2, 2).state_dict()
+    sentence = r'MSAMTrainer__.* \(Missing key\(s\) in state_dict: "0.weight".*\): predict with'
+    with pytest.raises(UserError, match=sentence), weights_of(model):
+        torch.nn.Sequential(torch.nn.Linear(2, 2)).load_state_dict(weights)
+    with pytest.raises(RuntimeError, match="^out of memory$"), weights_of(model):
+        raise RuntimeError("out of memory")

@@ -151,7 +151,8 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
             reason = str(error).splitlines()[-1].strip()
             raise UserError(
                 f"{name} does not fit the plans {self.plans_manager.plans_name}, {self.configuration_name}: {reason} "
-                f"Was the data set planned again after that training? Train again, or restore the plans it used."
+                f"Was the data set planned again after that training, or was that another version of msam_nn? Train "
+                f"again, or restore the plans or the version it used."
             ) from error
 
 
