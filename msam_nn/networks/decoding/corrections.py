@@ -20,6 +20,14 @@ REACH = 2.0
 FARTHEST = 0.2
 """That standard deviation at most, as a share of the patch."""
 
+SUREST = 6.0
+"""Logit beyond which a mask's certainty counts for nothing where a click acts: a voxel that was pushed far down by
+several clicks would otherwise take all around it along when a later click lifts it again."""
+
+HELD = (0.5, 0.5, 0.5)
+"""Standard deviation in voxels, per axis, by which prediction mends a click that does not hold after a stage that
+followed it, or no longer after a later one: hardly more than the voxel itself."""
+
 
 class Following(NamedTuple):
     """What the newest clicks make of masks by the rule of :func:`follow_points`.
@@ -29,7 +37,7 @@ class Following(NamedTuple):
         learned correction that is wanted at a voxel. A click that tells no size, because there is no border, acts
         everywhere; without a click it is 0.
     widths: standard deviation of each click's Gaussian in voxels, ``(B, K, P, 3)``.
-    heights: what each clicked voxel lacked, ``(B, K, P)``.
+    heights: what each clicked voxel lacked, ``(B, K, P)``, once it was no surer than :data:`SUREST`.
     """
 
     masks: Tensor
@@ -66,7 +74,8 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
 
     A click that holds changes nothing. Another one is taken for the centre of an error, whose size its distance to the
     border of the mask tells: raised or lowered by what the clicked voxel lacks, fading as a Gaussian of
-    :data:`REACH` times that distance. Classes are followed each by itself: in a stage not all of them may be known.
+    :data:`REACH` times that distance; masks are no surer than :data:`SUREST` there before. Classes are followed each
+    by itself: in a stage not all of them may be known.
 
     Arguments:
         newest: ``(B, K, P, ...)``, P from 1 on.
@@ -78,11 +87,13 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
     widths, heights = [], []
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
         distance = _distance_to_border(masks > 0, points, per_axis)
-        lacking = _lacking(masks, points, labels, exclusive=False)
         widths.append((REACH * distance).clamp(max=farthest)[..., None] * per_axis)
-        heights.append(lacking)
         gaussian = _gaussian(masks, points, widths[-1])
-        masks = masks + lacking[..., None, None, None] * gaussian
+        due = _lacking(masks, points, labels, exclusive=False) != 0
+        tempered = torch.lerp(masks, masks.clamp(-SUREST, SUREST), gaussian)
+        masks = torch.where(due[..., None, None, None], tempered, masks)
+        heights.append(_lacking(masks, points, labels, exclusive=False))
+        masks = masks + heights[-1][..., None, None, None] * gaussian
         share = torch.where(distance.isinf()[..., None, None, None], 1, gaussian)
         share = share * (labels != PADDING)[..., None, None, None]
         reach = torch.maximum(reach, share)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from msam_nn.networks.decoding.corrections import Following, follow_points
+from msam_nn.networks.decoding.corrections import HELD, Following, follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
 from msam_nn.networks.decoding.neighbourhood import Neighbourhood
 from msam_nn.networks.decoding.pyramid_decoder import squash
@@ -65,7 +65,7 @@ class CorrectingMSAM(MSAM):
             mask_prior=config.mask_prior,
         )
         self.neighbourhood = Neighbourhood(self.pyramid.widths[0])
-        self.voxels_per_length = config.token_size
+        self.voxels_per_length, self.click_reach = config.token_size, HELD
 
     def encode(self, image: Tensor) -> CorrectableFeatures:
         embedding, levels = self.embed(image)

@@ -142,3 +142,16 @@ def test_the_widest_of_several_newest_clicks_decides():
     assert reach[0, 0, 11, 5, 5].item() == reach[0, 0, 13, 20, 20].item() == 1
     assert (reach >= alone).all()
     assert not torch.equal(reach, alone)
+
+
+def test_certainty_beyond_a_limit_counts_for_nothing_where_a_click_acts():
+    """A voxel that several clicks have pushed down to -20 is lifted from -6, and its surroundings by 7 instead of 21:
+    four voxels from the border a standard deviation is eight, and that is how far the second voxel is."""
+    masks = torch.full((1, 1, 40, 40, 40), -5.0)
+    masks[0, 0, 20, 20, 20], masks[0, 0, 20, 20, 24] = -20.0, 1.0
+    following = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1))
+    assert following.heights.item() == 7
+    assert following.masks[0, 0, 20, 20, 20].item() == pytest.approx(1)
+    assert following.masks[0, 0, 20, 20, 12].item() == pytest.approx(-5 + 7 * 0.6065307)
+    held = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1))
+    assert torch.equal(held.masks, masks)
