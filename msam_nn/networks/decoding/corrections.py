@@ -24,9 +24,9 @@ SUREST = 6.0
 """Logit beyond which a mask's certainty counts for nothing where a click acts: a voxel that was pushed far down by
 several clicks would otherwise take all around it along when a later click lifts it again."""
 
-HELD = (0.5, 0.5, 0.5)
-"""Standard deviation in voxels, per axis, by which prediction mends a click that does not hold after a stage that
-followed it, or no longer after a later one: hardly more than the voxel itself."""
+HELD = (2.5, 2.5, 2.5)
+"""Standard deviation in voxels, per axis, by which prediction corrects a click that does not hold after a stage that
+followed it, or no longer after a later one."""
 
 
 class Following(NamedTuple):
