@@ -1,6 +1,6 @@
 """Answers in one sentence where nnU-Net's commands would fail with a traceback before a trainer of ours is asked.
 
-Both checks concern our trainers only, run before nnU-Net's own code and change nothing about it.
+All checks concern our trainers only and change nothing about nnU-Net's own code.
 """
 
 from __future__ import annotations

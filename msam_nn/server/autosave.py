@@ -21,8 +21,8 @@ from msam_nn.server.transport.leases import Lease
 class Autosave:
     """A folder per object: ``segmentation.nii.gz``, ``prompts.json``, and the mask that the session started from.
 
-    An object ends where all prompts are forgotten: viewers reset a session to go on with the next one. What
-    is written is what the session was when it changed, however soon it is reset or closed after that.
+    An object ends where all prompts are forgotten: viewers reset a session to go on with the next one. What is
+    written is what the session was when it changed, however soon it is reset or closed after that.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -89,11 +89,10 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
         distance = _distance_to_border(masks > 0, points, per_axis)
         widths.append((REACH * distance).clamp(max=farthest)[..., None] * per_axis)
         gaussian = _gaussian(masks, points, widths[-1])
-        due = _lacking(masks, points, labels, exclusive=False) != 0
         tempered = torch.lerp(masks, masks.clamp(-SUREST, SUREST), gaussian)
-        masks = torch.where(due[..., None, None, None], tempered, masks)
-        heights.append(_lacking(masks, points, labels, exclusive=False))
-        masks = masks + heights[-1][..., None, None, None] * gaussian
+        heights.append(_lacking(tempered, points, labels, exclusive=False))
+        height = heights[-1][..., None, None, None]
+        masks = torch.where(height == 0, masks, tempered + height * gaussian)
         share = torch.where(distance.isinf()[..., None, None, None], 1, gaussian)
         share = share * (labels != PADDING)[..., None, None, None]
         reach = torch.maximum(reach, share)

@@ -65,7 +65,8 @@ class CorrectingMSAM(MSAM):
             mask_prior=config.mask_prior,
         )
         self.neighbourhood = Neighbourhood(self.pyramid.widths[0])
-        self.voxels_per_length, self.click_reach = config.token_size, HELD
+        self.voxels_per_length = config.token_size
+        self.click_reach = HELD
 
     def encode(self, image: Tensor) -> CorrectableFeatures:
         embedding, levels = self.embed(image)

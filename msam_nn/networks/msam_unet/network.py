@@ -64,7 +64,8 @@ class MSAMUNet(PromptableNetwork):
         super().__init__()
         self.patch_size, self.background = tuple(patch_size), background
         self.num_classes = num_outputs - int(background)
-        self.voxels_per_length, self.click_reach = tuple(max(spacing) / s for s in spacing), HELD
+        self.voxels_per_length = tuple(max(spacing) / s for s in spacing)
+        self.click_reach = HELD
         self.unet = unet
         self.prompt_path = PromptPath(
             patch_size=self.patch_size,
