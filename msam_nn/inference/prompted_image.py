@@ -14,6 +14,7 @@ from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
+from msam_nn.inference.history import UNDO_STEPS, History, Step
 from msam_nn.inference.refiner import WindowRefiner
 from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing
 from msam_nn.networks.layers.basic import Triple
@@ -27,31 +28,13 @@ MASK_LOGIT = 5.0
 MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
 
-UNDO_STEPS = 32
-
-UNDO_BYTES = 1 << 30
-"""Memory for what steps have overwritten; the oldest steps are forgotten first."""
-
 
 @dataclass
-class _Step:
-    """What a prompt added, and the mask logits it overwrote (or, undone, those it had written)."""
+class _Prompted(Step):
+    """What a prompt added, and the mask logits it overwrote."""
 
     clicks: list[Click] = field(default_factory=list)
     unfinished: list[tuple[int, Triple]] = field(default_factory=list)
-    replaced: list[tuple[tuple, Tensor]] = field(default_factory=list)
-
-    @property
-    def bytes(self) -> int:
-        return sum(values.numel() * values.element_size() for _, values in self.replaced)
-
-    def swap(self, masks: Tensor, *, backwards: bool) -> None:
-        """Exchange the logits kept here with those of ``masks``."""
-        order = range(len(self.replaced))
-        for index in reversed(order) if backwards else order:
-            region, values = self.replaced[index]
-            self.replaced[index] = (region, masks[region].clone())
-            masks[region] = values
 
 
 class PromptedImage:
@@ -92,16 +75,14 @@ class PromptedImage:
         """Forget all prompts, keep the image, its start and its encoded windows."""
         self._clicks: list[Click] = []
         self._heights: list[float] = []
-        self._steps: deque[_Step] = deque(maxlen=UNDO_STEPS)
-        self._undone: list[_Step] = []
+        self._history = History(_Prompted)
         self.unfinished: list[tuple[int, Triple]] = []
         empty = (self.network.num_classes, *self._refiner.image.shape[1:])
         self._masks = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
 
     def forget_history(self) -> None:
         """What is there now cannot be undone."""
-        self._steps.clear()
-        self._undone.clear()
+        self._history.clear()
 
     def forget_features(self) -> None:
         """Free the encoded windows; what needs them encodes them again."""
@@ -124,11 +105,11 @@ class PromptedImage:
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._steps)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._undone)
+        return self._history.can_redo
 
     def masks(self, box: Box | None = None) -> Tensor:
         """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds (unless :attr:`honours_clicks` is
@@ -243,11 +224,10 @@ class PromptedImage:
         Raises:
             UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
         """
-        if not self._steps:
+        if not self.can_undo:
             raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
-        step = self._steps.pop()
-        self._take_back(step)
-        self._undone.append(step)
+        step = self._history.undo(self._exchange)
+        self._forget_prompts_from(len(self._clicks) - len(step.clicks), len(self.unfinished) - len(step.unfinished))
         return self._changed(step)
 
     @torch.inference_mode()
@@ -257,13 +237,11 @@ class PromptedImage:
         Raises:
             UserError: if no step was undone, or a prompt came after it.
         """
-        if not self._undone:
+        if not self.can_redo:
             raise UserError("There is nothing to redo: no step was undone since the last prompt.")
-        step = self._undone.pop()
-        step.swap(self._masks, backwards=False)
+        step = self._history.redo(self._exchange)
         self._clicks += step.clicks
         self.unfinished += step.unfinished
-        self._steps.append(step)
         return self._changed(step)
 
     @property
@@ -286,29 +264,27 @@ class PromptedImage:
         return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
 
     @contextmanager
-    def _step(self) -> Iterator[_Step]:
+    def _step(self) -> Iterator[_Prompted]:
         """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
-        n_clicks, n_unfinished = len(self._clicks), len(self.unfinished)
-        step = _Step()
-        self._steps.append(step)
+        before = len(self._clicks), len(self.unfinished)
         try:
-            yield step
+            with self._history.step(self._exchange) as step:
+                yield step
         except BaseException:
-            self._steps.pop()
-            step.clicks, step.unfinished = self._clicks[n_clicks:], self.unfinished[n_unfinished:]
-            self._take_back(step)
+            self._forget_prompts_from(*before)
             raise
-        step.clicks, step.unfinished = self._clicks[n_clicks:], self.unfinished[n_unfinished:]
-        self._undone.clear()
-        while len(self._steps) > 1 and sum(step.bytes for step in self._steps) > UNDO_BYTES:
-            self._steps.popleft()
+        step.clicks, step.unfinished = self._clicks[before[0] :], self.unfinished[before[1] :]
 
-    def _take_back(self, step: _Step) -> None:
-        step.swap(self._masks, backwards=True)
-        del self._clicks[len(self._clicks) - len(step.clicks) :]
-        del self.unfinished[len(self.unfinished) - len(step.unfinished) :]
+    def _forget_prompts_from(self, click: int, unfinished: int) -> None:
+        del self._clicks[click:], self.unfinished[unfinished:]
 
-    def _changed(self, step: _Step) -> Box | None:
+    def _exchange(self, region: tuple, values: Tensor) -> Tensor:
+        """Write mask logits and return those that were there."""
+        old = self._masks[region].clone()
+        self._masks[region] = values
+        return old
+
+    def _changed(self, step: _Prompted) -> Box | None:
         """The box of logits that differ by a step that was just done or undone."""
         boxes = [tuple((s.start, s.stop) for s in region[1:]) for region, _ in step.replaced]
         before, shape = self._heights, self._masks.shape[1:]
@@ -343,8 +319,7 @@ class PromptedImage:
                 self._spread(click)
 
     def _write(self, region: tuple, values: Tensor) -> None:
-        self._steps[-1].replaced.append((region, self._masks[region].clone()))
-        self._masks[region] = values
+        self._history.remember(region, self._exchange(region, values))
 
     @torch.inference_mode()
     def _spread(self, click: Click, box: Box | None = None) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
+from msam_nn.inference.history import History, Step
 from msam_nn.inference.output_grid import bounding_box
-from msam_nn.inference.prompted_image import UNDO_BYTES, UNDO_STEPS
 from msam_nn.inference.windows import Box, enclosing
 
 LABELS, DECIDED, HELD = range(3)
@@ -40,8 +39,7 @@ class LabelBuffer:
         self.members = [tuple(labels) for labels in members]
         # zeros are given no memory by the system until they are written
         self._layers = np.zeros((3, *shape), np.int16 if max(map(max, members)) > 127 else np.int8)
-        self._steps: deque[list[tuple[Box, np.ndarray]]] = deque(maxlen=UNDO_STEPS)
-        self._undone: list[list[tuple[Box, np.ndarray]]] = []
+        self._history = History()
         self._unsent: list[Box] = []
 
     @property
@@ -51,7 +49,7 @@ class LabelBuffer:
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._steps)
+        return self._history.can_undo
 
     def clear(self) -> None:
         """Back to no labels, and no history."""
@@ -63,17 +61,11 @@ class LabelBuffer:
 
     def forget_history(self) -> None:
         """What is there now cannot be undone."""
-        self._steps.clear()
-        self._undone.clear()
+        self._history.clear()
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """All changes inside are one step of the history."""
-        self._steps.append([])
-        self._undone.clear()
-        yield
-        while len(self._steps) > 1 and sum(layers.nbytes for step in self._steps for _, layers in step) > UNDO_BYTES:
-            self._steps.popleft()
+    def step(self) -> AbstractContextManager[Step]:
+        """All changes inside are one step of the history; after an error there are none."""
+        return self._history.step(self._exchange)
 
     def decide(self, box: Box, labels: np.ndarray, *, quietly: bool = False) -> None:
         """Take the network's labels of a box; quietly, only what it says from now on counts."""
@@ -109,11 +101,11 @@ class LabelBuffer:
 
     def undo(self) -> None:
         """Take the last step back, bit for bit."""
-        self._undone.append(self._swapped(reversed(self._steps.pop())))
+        self._history.undo(self._exchange)
 
     def redo(self) -> None:
         """Take the last undone step again."""
-        self._steps.append(self._swapped(reversed(self._undone.pop())))
+        self._history.redo(self._exchange)
 
     def send_all(self) -> None:
         """Whoever receives changes starts from no labels: all there are have to be sent."""
@@ -142,22 +134,16 @@ class LabelBuffer:
         if differs is None:
             return
         place = tuple((a + first, b + first) for (a, b), (first, _) in zip(differs, box, strict=True))
-        step = [(place, layers[_slices(differs)].copy())]
-        replaced = self._swapped(step)
-        if self._steps:
-            self._steps[-1] += replaced
+        self._history.remember(place, self._exchange(place, layers[_slices(differs)].copy()))
 
-    def _swapped(self, step: Iterator[tuple[Box, np.ndarray]]) -> list[tuple[Box, np.ndarray]]:
-        """Write the boxes of a step; returns what they replaced, in the order of writing."""
-        replaced = []
-        for box, layers in step:
-            before = self._layers[_slices(box)].copy()
-            self._layers[_slices(box)] = layers
-            replaced.append((box, before))
-            changed = bounding_box(before[LABELS] != layers[LABELS])
-            if changed is not None:
-                self._unsent.append(tuple((a + o, b + o) for (a, b), (o, _) in zip(changed, box, strict=True)))
-        return replaced
+    def _exchange(self, box: Box, layers: np.ndarray) -> np.ndarray:
+        """Write the layers of a box and return those that were there."""
+        before = self._layers[_slices(box)].copy()
+        self._layers[_slices(box)] = layers
+        changed = bounding_box(before[LABELS] != layers[LABELS])
+        if changed is not None:
+            self._unsent.append(tuple((a + o, b + o) for (a, b), (o, _) in zip(changed, box, strict=True)))
+        return before
 
 
 def _slices(box: Box) -> tuple[slice, ...]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msam_nn.errors import UserError
-from msam_nn.inference import prompted_image as module
+from msam_nn.inference import history
 from msam_nn.inference.clicks import Click, correction_heights, honour_clicks
 
 from .fake_network import growing_predictor
@@ -133,7 +133,7 @@ def test_refining_is_bounded_and_says_where_to_go_on(prompted):
 
 
 def test_history_is_bounded_in_bytes(prompted, monkeypatch):
-    monkeypatch.setattr(module, "UNDO_BYTES", 1)
+    monkeypatch.setattr(history, "UNDO_BYTES", 1)
     ACTS["click"](prompted)
     ACTS["box"](prompted)
     prompted.undo()

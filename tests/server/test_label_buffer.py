@@ -1,6 +1,6 @@
 import numpy as np
+import pytest
 
-from msam_nn.server import label_buffer as module
 from msam_nn.server.label_buffer import LabelBuffer
 
 SHAPE = (4, 5, 6)
@@ -62,21 +62,19 @@ def test_another_class_gives_way_to_a_given_one():
     assert (b.labels[0] == 0).all() and (b.labels[1:] == 1).all()
 
 
-def test_history_is_bounded_in_steps_and_bytes(monkeypatch):
+def test_an_error_leaves_no_half_step():
     b = buffer()
-    for step in range(module.UNDO_STEPS + 5):
-        with b.step():
-            b.decide(BOX, full(1 + step % 2))
-    undone = 0
-    while b.can_undo:
-        b.undo()
-        undone += 1
-    assert undone == module.UNDO_STEPS
-    monkeypatch.setattr(module, "UNDO_BYTES", 2 * 3 * 18)
-    for step in range(5):
-        with b.step():
-            b.decide(BOX, full(2 - step % 2))
-    assert len(b._steps) == 2
+    with pytest.raises(KeyboardInterrupt), b.step():
+        b.decide(BOX, full(1))
+        raise KeyboardInterrupt
+    assert not b.labels.any() and not b.can_undo
+
+
+def test_forgotten_history_cannot_be_undone():
+    b = buffer()
+    with b.step():
+        b.decide(BOX, full(1))
+    assert b.can_undo
     b.forget_history()
     assert not b.can_undo
 
