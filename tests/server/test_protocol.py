@@ -8,7 +8,7 @@ import pytest
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError, _protocol
 from nnInteractive.inference.remote.serialization import pack_array
 
-from msam_nn.server import app as module
+from msam_nn.server.transport import routes as module
 
 from .bright_network import bright, inside
 from .conftest import BALL, ROD, SHAPE
