@@ -42,7 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was loaded and what is new."""
     from msam_nn.cli.inspect import describe
-    from msam_nn.cli.weight_files import write_weight_file
+    from msam_nn.networks.weights.files import write_weight_file
 
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
@@ -87,8 +87,8 @@ def convert(
     import torch
     from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 
-    from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, released_state_dict, sha256
     from msam_nn.networks.masksam import BUILDER
+    from msam_nn.networks.weights.files import PROVENANCE, read_weight_file, released_state_dict, sha256
     from msam_nn.networks.weights.nnunet import is_unet_state, load_unet
     from msam_nn.networks.weights.sam import load_sam
     from msam_nn.networks.weights.sam_med3d import CheckpointError, load_reference_checkpoint

@@ -69,7 +69,7 @@ def export_merged(model: Path, checkpoints: dict[str, Path], output: Path) -> No
     Raises:
         UserError: if the model has no LoRA, or a checkpoint does not fit the plans.
     """
-    from msam_nn.cli.weight_files import PROVENANCE, read_weight_file, sha256, write_weight_file
+    from msam_nn.networks.weights.files import PROVENANCE, read_weight_file, sha256, write_weight_file
 
     plans = read_json(model / "plans.json", "Give the folder of a trained model, the one that holds fold_*")
     dataset_json = read_json(model / "dataset.json", "Give the folder of a trained model, the one that holds fold_*")

@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the description."""
-    from msam_nn.cli.weight_files import read_weight_file
+    from msam_nn.networks.weights.files import read_weight_file
 
     content = read_weight_file(args.file)
     print(f"{args.file}\n{describe(content)}")
@@ -37,7 +37,7 @@ def describe(content: dict[str, Any]) -> str:
     Raises:
         UserError: if it is of no known kind; says which keys were expected.
     """
-    from msam_nn.cli.weight_files import PROVENANCE
+    from msam_nn.networks.weights.files import PROVENANCE
 
     if "network_weights" in content and "trainer_name" in content:
         title, lines = "checkpoint of nnUNetv2_train", _checkpoint_lines(content)
@@ -50,7 +50,7 @@ def describe(content: dict[str, Any]) -> str:
 
 
 def _converted_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
-    from msam_nn.cli.weight_files import PROVENANCE, count_parameters
+    from msam_nn.networks.weights.files import PROVENANCE, count_parameters
     from msam_nn.networks.weights.sam_med3d import our_key
 
     origin = content[PROVENANCE]
@@ -73,7 +73,7 @@ def _converted_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _checkpoint_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
-    from msam_nn.cli.weight_files import PROVENANCE, count_parameters
+    from msam_nn.networks.weights.files import PROVENANCE, count_parameters
 
     arguments = content.get("init_args", {})
     plans, configuration = arguments.get("plans", {}), arguments.get("configuration", "?")
@@ -112,8 +112,8 @@ def _network_line(architecture: dict[str, Any]) -> str:
 
 
 def _released_lines(content: dict[str, Any]) -> list[tuple[str, str]]:
-    from msam_nn.cli.weight_files import count_parameters, released_state_dict
     from msam_nn.networks.layers.depth_adapter import SAM_PARTS
+    from msam_nn.networks.weights.files import count_parameters, released_state_dict
     from msam_nn.networks.weights.sam import is_sam_state
     from msam_nn.networks.weights.sam_med3d import our_key
 

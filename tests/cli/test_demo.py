@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from msam_nn.cli import demo
-from msam_nn.cli.logged_command import CommandFailed
+from msam_nn.demo.logged_command import CommandFailed
 from msam_nn.errors import UserError
 
 
@@ -52,7 +52,7 @@ def steps_run(monkeypatch):
         if step.title == "evaluate":
             write_summary(layout)
 
-    monkeypatch.setattr(demo, "_run_step", stand_in)
+    monkeypatch.setattr(demo, "run_step", stand_in)
     return seen
 
 
@@ -93,26 +93,9 @@ def test_failed_command_ends_with_1_and_its_message(tmp_path, monkeypatch, capsy
     def fail(step, layout):
         raise CommandFailed("last words; all output: demo.log")
 
-    monkeypatch.setattr(demo, "_run_step", fail)
+    monkeypatch.setattr(demo, "run_step", fail)
     assert demo.run(arguments(tmp_path)) == 1
     assert "last words; all output: demo.log" in capsys.readouterr().err
-
-
-def test_environment_points_into_the_working_folder_only(tmp_path, monkeypatch):
-    monkeypatch.setenv("nnUNet_raw", "/the/users/own")
-    environment = demo.Layout(tmp_path, demo.MODELS["msam"]).environment()
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        assert environment[name] == str(tmp_path / name)
-    assert environment["nnUNet_n_proc_DA"] == "1" and environment["nnUNet_def_n_proc"] == "2"
-
-
-def test_commands_survive_a_folder_with_a_space(tmp_path, monkeypatch):
-    layout, calls = demo.Layout(tmp_path / "my demo", demo.MODELS["msam"]), []
-    monkeypatch.setattr(demo, "find_command", str)
-    monkeypatch.setattr(demo, "run_logged", lambda command, **_: calls.append(command))
-    for step in demo.steps(layout, "cpu"):
-        demo._run_step(step, layout)
-    assert str(layout.predictions) in calls[2] and str(layout.truth) in calls[3]
 
 
 def test_working_folder(tmp_path, monkeypatch):

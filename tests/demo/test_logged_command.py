@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from msam_nn.cli.logged_command import CommandFailed, _news_in, find_command, run_logged
+from msam_nn.demo.logged_command import CommandFailed, _news_in, find_command, run_logged
 from msam_nn.errors import UserError
 
 

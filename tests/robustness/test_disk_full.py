@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from msam_nn.cli.weight_files import write_weight_file
 from msam_nn.errors import UserError
+from msam_nn.networks.weights.files import write_weight_file
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 

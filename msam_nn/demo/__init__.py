@@ -1,0 +1,1 @@
+"""What ``msam demo`` is made of."""
