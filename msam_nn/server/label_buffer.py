@@ -134,7 +134,7 @@ class LabelBuffer:
         if differs is None:
             return
         place = tuple((a + first, b + first) for (a, b), (first, _) in zip(differs, box, strict=True))
-        self._history.remember(place, self._exchange(place, layers[_slices(differs)].copy()))
+        self._history.remember(place, self._exchange(place, layers[_slices(differs)]))
 
     def _exchange(self, box: Box, layers: np.ndarray) -> np.ndarray:
         """Write the layers of a box and return those that were there."""

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from msam_nn.inference import history
 from msam_nn.server.label_buffer import LabelBuffer
 
 SHAPE = (4, 5, 6)
@@ -70,13 +71,30 @@ def test_an_error_leaves_no_half_step():
     assert not b.labels.any() and not b.can_undo
 
 
-def test_forgotten_history_cannot_be_undone():
+def test_history_is_bounded_in_steps_and_bytes(monkeypatch):
     b = buffer()
+    for step in range(history.UNDO_STEPS + 5):
+        with b.step():
+            b.decide(BOX, full(1 + step % 2))
+    assert undo_all(b) == history.UNDO_STEPS
+    monkeypatch.setattr(history, "UNDO_BYTES", 2 * 3 * 18)
+    for step in range(5):
+        with b.step():
+            b.decide(BOX, full(2 - step % 2))
+    assert undo_all(b) == 2
     with b.step():
         b.decide(BOX, full(1))
     assert b.can_undo
     b.forget_history()
     assert not b.can_undo
+
+
+def undo_all(b):
+    undone = 0
+    while b.can_undo:
+        b.undo()
+        undone += 1
+    return undone
 
 
 def test_labels_beyond_127_fit():
