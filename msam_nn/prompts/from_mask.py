@@ -28,7 +28,7 @@ def instances(labels: np.ndarray, min_voxels: int = 1) -> Iterator[tuple[np.ndar
 
 
 def centre(piece: np.ndarray, place: Sequence[slice], spacing: Sequence[float]) -> tuple[int, int, int]:
-    """The voxel deepest inside an object, by the distance transform in mm."""
+    """The voxel deepest inside an object, by the distance transform in mm; of several the most central one."""
     inside = centre_of_largest_error(piece, spacing)
     return tuple(int(i + s.start) for i, s in zip(inside, place, strict=True))
 

@@ -96,7 +96,8 @@ def centre_of_largest_error(error: np.ndarray, spacing: Sequence[float] = (1, 1,
         spacing: voxel size in mm in array order.
 
     Returns:
-        A voxel index, or None where nothing is wrong. Ties go to the first voxel in array order.
+        A voxel index, or None where nothing is wrong. Of equally deep voxels it is the one nearest to the component's
+        centre of mass.
     """
     component = _largest_component(error)
     return None if component is None else _deepest_voxel(*component, spacing)
@@ -143,6 +144,10 @@ def _largest_component(mask: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]]
 
 
 def _deepest_voxel(component: np.ndarray, box: tuple[slice, ...], spacing: Sequence[float]) -> tuple[int, int, int]:
-    distance = ndimage.distance_transform_edt(np.pad(component, 1), sampling=spacing)
-    inside = np.unravel_index(distance[1:-1, 1:-1, 1:-1].argmax(), component.shape)
+    """Of equally deep voxels the one nearest to the component's centre of mass: an error a voxel thin is equally deep
+    everywhere."""
+    distance = ndimage.distance_transform_edt(np.pad(component, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    deepest = np.argwhere(distance == distance.max())
+    away = ((deepest - ndimage.center_of_mass(component)) * spacing) ** 2
+    inside = deepest[away.sum(1).argmin()]
     return tuple(int(start.start + i) for start, i in zip(box, inside, strict=True))

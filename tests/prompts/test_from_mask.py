@@ -24,9 +24,12 @@ def test_components_touch_by_corners():
 
 def test_the_centre_is_the_deepest_voxel_in_mm():
     piece, place = next(objects(two_objects() == 1))
-    assert centre(piece, place, (1, 1, 1)) == (2, 3, 4)  # 2 voxels deep, as are others after it
-    assert centre(piece, place, (9, 9, 1)) == (1, 2, 6)  # 4 mm from both ends along x
-    assert centre(piece, place, (9, 1, 9)) == (1, 4, 3)  # 3 mm from both ends along y
+    assert centre(piece, place, (1, 1, 1)) == (2, 4, 6)  # 2 voxels deep, as are others around it
+    angle = np.zeros((6, 10, 12), bool)
+    angle[1:5, 2, 3] = angle[1, 2:6, 3] = True
+    piece, place = next(objects(angle))
+    assert centre(piece, place, (1, 1, 1)) == (1, 3, 3)
+    assert centre(piece, place, (5, 1, 1)) == (2, 2, 3)  # the same by voxels, and nearer to the middle in mm
 
 
 def test_small_objects_are_left_out():

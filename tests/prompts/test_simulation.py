@@ -82,6 +82,21 @@ def test_centre_measures_in_mm():
     assert centre_of_largest_error(plate, (1, 1, 10)) == (3, 3, 1)
 
 
+def test_a_thin_error_is_clicked_in_its_middle_not_at_its_tip():
+    bar = np.zeros((9, 5, 5), bool)
+    bar[1:8, 2, 2] = True
+    assert centre_of_largest_error(bar) == (4, 2, 2)
+
+
+def test_the_middle_of_a_thin_error_is_measured_in_mm():
+    """An angle with arms of four voxels: its centre of mass is (6/7, 6/7), as far from (0, 1) as from (1, 0), of which
+    the first counts; with 5 mm along the first axis it is 4.3 mm from the former and 1.1 mm from the latter."""
+    angle = np.zeros((5, 5, 3), bool)
+    angle[:4, 0, 1] = angle[0, :4, 1] = True
+    assert centre_of_largest_error(angle) == (0, 1, 1)
+    assert centre_of_largest_error(angle, (5, 1, 1)) == (1, 0, 1)
+
+
 def test_no_error_gives_no_centre():
     assert centre_of_largest_error(np.zeros((3, 3, 3), bool)) is None
 
