@@ -51,16 +51,12 @@ def cores_of_a_job(grid: Grid, on: str) -> int:
 
 
 def job_environment(grid: Grid, cores: int) -> dict[str, str]:
-    """Variables of every job: nnU-Net's folders, the threads and processes that a job's cores allow, the grid's own.
-
-    A limit on threads, because ``nnUNetv2_train -device cpu`` asks torch for as many as the machine has cores.
-    """
+    """Variables of every job: nnU-Net's folders, the threads and processes that a job's cores allow, the grid's own."""
     folders = {
         name: os.path.abspath(os.environ[name]) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     }
     threads = {
         "OMP_NUM_THREADS": str(cores),
-        "OMP_THREAD_LIMIT": str(cores),
         "OMP_WAIT_POLICY": "PASSIVE",
         "nnUNet_def_n_proc": str(cores),
         "nnUNet_n_proc_DA": str(cores - 1),

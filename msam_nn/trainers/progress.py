@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
 
 import psutil
+import torch
 
 from msam_nn.errors import UserError
 from msam_nn.trainers.seeding import seed_training
@@ -30,7 +32,9 @@ def cpu_seconds() -> float:
 class ProgressMixin:
     """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch.
 
-    A training has its folder to itself, Ctrl-C ends it with one sentence, and MSAM_NN_SEED seeds it.
+    A training has its folder to itself, Ctrl-C ends it with one sentence, and MSAM_NN_SEED seeds it. On a CPU it keeps
+    to the threads of OMP_NUM_THREADS, which ``nnUNetv2_train -device cpu`` overrides with one a core of the machine:
+    trainings side by side would wait for each other's threads and take ten times as long.
     """
 
     wall_began: float | None = None
@@ -55,6 +59,8 @@ class ProgressMixin:
 
     def run_training(self) -> None:
         folder = Path(self.output_folder)
+        if self.device.type == "cpu" and (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
+            torch.set_num_threads(max(1, int(threads)))
         if (seed := seed_training(self.local_rank)) is not None:
             self.print_to_log_file(f"Seed: {seed}")
         try:

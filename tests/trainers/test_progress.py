@@ -3,6 +3,7 @@ import sys
 from time import monotonic, process_time
 
 import pytest
+import torch
 
 from msam_nn.errors import UserError
 from msam_nn.trainers import progress
@@ -15,6 +16,7 @@ class Log:
     """Stands for nnU-Net's trainer."""
 
     num_epochs, current_epoch, local_rank = 10, 0, 0
+    device = torch.device("cpu")
 
     def __init__(self):
         self.lines, self.stamps = [], {"epoch_start_timestamps": [], "epoch_end_timestamps": []}
@@ -87,6 +89,23 @@ def test_an_interrupted_training_ends_with_a_sentence(tmp_path, monkeypatch, che
     with pytest.raises(UserError, match=f"interrupted in epoch 3: .*{advice}"):
         trainer.run_training()
     assert {f.name for f in tmp_path.iterdir()} == ({checkpoint} if checkpoint else set())
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "threads"), [("cpu", "1", 1), ("cpu", "", 3), ("cpu", "2,1", 3), ("cuda", "1", 3)]
+)
+def test_a_training_on_a_cpu_keeps_to_the_threads_it_was_given(tmp_path, monkeypatch, device, told, threads):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(Log, "run_training", lambda self: seen.append(torch.get_num_threads()), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    trainer = Trainer()
+    trainer.output_folder, trainer.device = str(tmp_path), torch.device(device)
+    torch.set_num_threads(3)  # as nnUNetv2_train asks for the machine's cores
+    try:
+        trainer.run_training()
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [threads]
 
 
 @pytest.mark.parametrize(("minutes", "words"), [(0.5, "30 seconds"), (45.4, "45 minutes"), (150, "2.5 hours")])
