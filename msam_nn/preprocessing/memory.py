@@ -144,12 +144,14 @@ def stage_values(config: MSAMConfig) -> int:
     fine = fine_cells(config)
     finest = FINE_CHANNELS * sum(fine) + PROMPT_CHANNELS * sum(fine[:1])
     if config.initial_masks:
-        finest += 3 * prod(config.patch_size) + neighbourhood_values()
+        finest += 3 * prod(config.patch_size) + neighbourhood_values(config)
     coarse = config.n_tokens * (prompt + adapter + transformer + upscaling + mixing)
     return coarse + finest + PROMPT_TOKENS * per_prompt_token
 
 
-def neighbourhood_values() -> int:
-    """Values a click saves in its neighbourhood; resampling is linear in what has a gradient and saves nothing."""
-    inputs = neighbourhood.FEATURES + len(neighbourhood.MASK_SCALES) + 3
-    return neighbourhood.CELLS**3 * (inputs + 2 * neighbourhood.WIDTH * (neighbourhood.DEPTH + 1))
+def neighbourhood_values(config: MSAMConfig) -> int:
+    """Values a click saves in its neighbourhood: what is sampled and where, inputs, and the convolutions'."""
+    widths = pyramid_widths(config.pyramid, config.token_size)[: neighbourhood.LEVELS]
+    sampled = sum(widths) + 3 * len(widths)
+    inputs = 3 * neighbourhood.FEATURES + neighbourhood.OTHER_INPUTS
+    return neighbourhood.CELLS**3 * (sampled + inputs + 2 * neighbourhood.WIDTH * (neighbourhood.DEPTH + 1))

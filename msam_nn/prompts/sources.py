@@ -121,13 +121,15 @@ class SimulatedClicks:
     def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
         if stage < self.first_click:
             return None
-        error = self.target if masks is None else self._seen(masks) ^ self.target
-        if self.valid is not None:
-            error = error & self.valid
-        clicks = self._click(error)
+        clicks = self._click(self.error(masks))
         if self.reach is not None:
             self.given.append(clicks)
         return clicks
+
+    def error(self, masks: Tensor | None) -> Tensor:
+        """Where the user sees mask logits to be wrong, bool ``(B, K, D, H, W)``; all of the target without a mask."""
+        error = self.target if masks is None else self._seen(masks) ^ self.target
+        return error if self.valid is None else error & self.valid
 
     def _seen(self, masks: Tensor) -> Tensor:
         """The bool masks that the user sees after this stage."""

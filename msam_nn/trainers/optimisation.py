@@ -8,6 +8,8 @@ from torch import nn
 STEPS = (0.6, 0.9)
 """Fractions of the training at which the learning rate drops to a tenth (epochs 120 and 180 of the paper's 200)."""
 
+PRACTICE_BEGINS, PRACTICE_RATE = 0.75, 4e-3
+"""Share of a training after which clicks are practised, and the learning rate at which that begins."""
 
 EMBEDDINGS = ("pos_embed", "rel_pos_", "class_embedding", "depth_embed", "depth_position")
 """Parts of the names of embeddings and positions that are plain parameters."""
@@ -39,4 +41,24 @@ class StepLRScheduler(PolyLRScheduler):
         passed = sum(current_step >= fraction * self.max_steps for fraction in STEPS)
         for group in self.optimizer.param_groups:
             group["lr"] = self.initial_lr * 0.1**passed
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+class PracticePolyLRScheduler(PolyLRScheduler):
+    """nnU-Net's schedule for a training whose last phase trains groups marked ``practises`` alone.
+
+    All learning rates fall to zero by the time it begins; then those groups start anew, at :data:`PRACTICE_RATE`, and
+    fall to zero by the end. Like nnU-Net's it is told the epoch.
+    """
+
+    def step(self, current_step: float | None = None) -> None:
+        if current_step is None or current_step == -1:
+            current_step = self.ctr
+            self.ctr += 1
+        passed = current_step / self.max_steps
+        first = max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent
+        last = ((1 - passed) / (1 - PRACTICE_BEGINS)) ** self.exponent
+        for group in self.optimizer.param_groups:
+            practises = group.get("practises") and passed >= PRACTICE_BEGINS
+            group["lr"] = PRACTICE_RATE * last if practises else self.initial_lr * first
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]

@@ -11,6 +11,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.helpers import dummy_context
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import Tensor, autocast, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from msam_nn.device import insist_on_device
 from msam_nn.errors import UserError
@@ -61,13 +62,16 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
     @property
     def unwrapped_network(self) -> nn.Module:
         """The network itself, without DDP's and torch.compile's wrappers."""
-        network = self.network.module if self.is_ddp else self.network
+        network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
         return getattr(network, "_orig_mod", network)
 
     def configure_optimizers(self):
-        groups = parameter_groups(self.network, self.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=self.initial_lr, betas=(0.9, 0.999))
+        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=self.initial_lr, betas=(0.9, 0.999))
         return optimizer, self.schedule(optimizer, self.initial_lr, self.num_epochs)
+
+    def parameter_groups(self) -> list[dict]:
+        """What trains, in the optimizer's groups."""
+        return parameter_groups(self.network, self.weight_decay)
 
     def get_tr_and_val_datasets(self):
         datasets = super().get_tr_and_val_datasets()
@@ -114,8 +118,14 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
 
     def _update(self, loss: Tensor) -> None:
         """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
+        self._backward(loss)
+        self._step()
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
+
+    def _step(self) -> None:
         scaler = self.grad_scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.gradient_clip)

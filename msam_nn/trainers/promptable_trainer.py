@@ -6,16 +6,20 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import Tensor, nn
 
 from msam_nn.networks import PromptableNetwork
 from msam_nn.networks.promptable import PromptSource
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import Recorder, SimulatedClicks, foreground
+from msam_nn.trainers.augmentation import flips_alone
 from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.click_loss import click_loss
 from msam_nn.trainers.click_sessions import ClickRecipe, Session
+from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
+from msam_nn.trainers.practice import CENTRAL, practise
 from msam_nn.trainers.targets import Targets, split_targets
 
 CLICK_VALIDATIONS = 10
@@ -33,6 +37,10 @@ class PromptableTrainer(PlannedTrainer):
     instead, and its stages a loss around their clicks (:func:`~msam_nn.trainers.click_loss.click_loss`). With more than
     :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as background in that
     step.
+
+    Networks with initial masks practise clicks in the last quarter of a training: everything is frozen but the network
+    around clicks, images are not augmented but for mirroring, and each is encoded once for many clicks
+    (:mod:`msam_nn.trainers.practice`).
     """
 
     click_recipe = ClickRecipe()
@@ -54,6 +62,7 @@ class PromptableTrainer(PlannedTrainer):
         self.click_validations_left = CLICK_VALIDATIONS
         self.click_generator = torch.Generator(device=self.device)
         self.logger.local_logger = ClickLogger()
+        self.practises = False
 
     @property
     def promptable(self) -> PromptableNetwork:
@@ -69,10 +78,49 @@ class PromptableTrainer(PlannedTrainer):
         self.stage_loss.weight_ce = self.stage_loss.weight_dice = self.loss_weight
         return loss
 
+    @property
+    def schedule(self) -> type[PolyLRScheduler]:
+        return PracticePolyLRScheduler if self.promptable.has_initial_masks else PolyLRScheduler
+
+    def parameter_groups(self) -> list[dict]:
+        groups = super().parameter_groups()
+        if not self.promptable.has_initial_masks:
+            return groups
+        practised = {id(p) for p in self.promptable.neighbourhood.parameters()}
+        return [
+            {
+                **group,
+                "params": [p for p in group["params"] if (id(p) in practised) == practises],
+                "practises": practises,
+            }
+            for practises in (False, True)
+            for group in groups
+        ]
+
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
+
+    def practice_is_due(self) -> bool:
+        """With several GPUs the first one's clock decides for all."""
+        due = self.promptable.has_initial_masks and self.budget_fraction >= PRACTICE_BEGINS
+        if not self.is_ddp:
+            return due
+        decision = torch.tensor(int(due), device=self.device)
+        dist.broadcast(decision, src=0)
+        return bool(decision)
+
+    def begin_practice(self) -> None:
+        """From now on clicks are practised, on images that are not augmented but for mirroring."""
+        self.practises = True
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if hasattr(loader, "_finish"):  # one with worker processes
+                loader._finish()
+        augmented = self.get_training_transforms
+        self.get_training_transforms = lambda *args, **kwargs: flips_alone(augmented(*args, **kwargs))
+        self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+        self.print_to_log_file("The network around clicks practises from now on; everything else stays as it is")
 
     def draw_session(self) -> Session:
         """When this step is clicked."""
@@ -96,6 +144,11 @@ class PromptableTrainer(PlannedTrainer):
 
     def train_step(self, batch: dict) -> dict:
         self.insist_on_declared_labels(finest(batch["target"]))
+        if not self.practises and self.practice_is_due():
+            self.begin_practice()
+            batch = next(self.dataloader_train)
+        if self.practises:
+            return self.practice_step(batch)
         data, targets, classes = self._on_device(batch, self.draw_classes())
         session = self.draw_session()
         clicks = self._clicks(targets, session.first_click)
@@ -109,6 +162,30 @@ class PromptableTrainer(PlannedTrainer):
             loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}
+
+    def practice_step(self, batch: dict) -> dict:
+        """As many updates as a session has clicks; the mean of their losses."""
+        data, targets, classes = self._on_device(batch, self.draw_classes())
+        user = self._clicks(targets, 0)
+        user.p_central = CENTRAL
+        self.promptable.eval()
+        self.lr_scheduler.step(self.current_epoch)  # few steps are long: with a budget of time each is at its own rate
+        with self._autocast(), torch.no_grad():
+            features = self.promptable.encode(data)
+        rounds, losses = practise(self.promptable, features, targets, user, classes), []
+        while True:
+            with self._autocast():
+                loss = next(rounds, None)
+            if loss is None:
+                return {"loss": np.mean(losses)}
+            self.optimizer.zero_grad(set_to_none=True)
+            self._backward(loss)
+            if self.is_ddp:  # its own averaging needs its own forward pass
+                for parameter in self.promptable.neighbourhood.parameters():
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= dist.get_world_size()
+            self._step()
+            losses.append(loss.item())
 
     def step_loss(
         self,

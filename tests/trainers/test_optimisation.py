@@ -2,7 +2,13 @@ import pytest
 import torch
 
 from msam_nn.networks import MSAM, MSAMConfig
-from msam_nn.trainers.optimisation import StepLRScheduler, parameter_groups
+from msam_nn.trainers.optimisation import (
+    PRACTICE_BEGINS,
+    PRACTICE_RATE,
+    PracticePolyLRScheduler,
+    StepLRScheduler,
+    parameter_groups,
+)
 
 TINY = dict(
     patch_size=(8, 8, 8),
@@ -54,3 +60,21 @@ def test_learning_rate_drops_where_the_paper_drops_it(epoch, factor):
     scheduler.step(epoch)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(8e-4 * factor)
     assert scheduler.get_last_lr() == [optimizer.param_groups[0]["lr"]]
+
+
+def test_clicks_are_practised_at_a_rate_of_their_own():
+    rest, practised = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [rest]}, {"params": [practised], "practises": True}], lr=1.0)
+    schedule = PracticePolyLRScheduler(optimizer, 1e-3, 100)
+
+    def rates(epoch):
+        schedule.step(epoch)
+        return [group["lr"] for group in optimizer.param_groups]
+
+    begins = round(100 * PRACTICE_BEGINS)
+    assert rates(0) == [1e-3, 1e-3]
+    assert rates(begins / 3) == pytest.approx([1e-3 * (2 / 3) ** 0.9] * 2)
+    assert rates(begins - 1e-9) == pytest.approx([0, 0], abs=1e-9)
+    assert rates(begins) == pytest.approx([0, PRACTICE_RATE])
+    assert rates((begins + 100) / 2) == pytest.approx([0, PRACTICE_RATE * 0.5**0.9])
+    assert rates(100) == pytest.approx([0, 0])

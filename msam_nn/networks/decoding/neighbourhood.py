@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,55 +12,92 @@ from torch import Tensor, nn
 from msam_nn.networks.decoding.corrections import Following
 from msam_nn.networks.promptable import PADDING, POSITIVE, Points
 
-CELLS = 13
+CELLS = 11
 """Cells of a neighbourhood along each axis, the click in the middle one."""
 
-SPAN = 2.5
-"""From the middle cell to the outermost, in standard deviations of the click's Gaussian."""
+SPAN = 1.75
+"""From the middle cell to the outermost, in standard deviations of the click's Gaussian; a cell is a voxel at least."""
 
-FEATURES, WIDTH, DEPTH = 8, 24, 3
-"""Channels taken from the image's features and of the convolutions, and the number of these."""
+FADING = 0.5
+"""Standard deviation by which corrections fade, as a share of the way from the click to the outermost cell."""
 
-MASK_SCALES, HEIGHT_SCALE = (2.0, 8.0), 4.0
-"""Logits at which the two channels of the mask, and what the clicked voxel lacked, saturate."""
+LEVELS = 2
+"""Finest levels of the image's features that are looked at."""
+
+FEATURES, WIDTH, DEPTH = 16, 24, 2
+"""Channels taken from these features and of the convolutions, and the number of these."""
+
+OTHER_INPUTS = 10
+"""Channels of masks, of the fading and of what is told of the click."""
+
+MASK_SCALE, SURE_SCALE, HEIGHT_SCALE = 2.0, 8.0, 4.0
+"""Logits at which inputs saturate: masks, how sure they are, and what the clicked voxel lacked."""
 
 LOGIT = 4.0
 """What one unit of the last convolution adds to a logit: its weights start at zero and move slowly."""
+
+
+class Look(NamedTuple):
+    """Neighbourhoods of one click a mask, everything ``(B, Q, c, c, c)``.
+
+    added: what clicks add to mask logits.
+    followed, rival: the mask logits they add to, and those of the best other class.
+    fading: from 1 at the click to nearly 0 at the outermost cells, and 0 in cells beyond the patch.
+    places: voxels of the cells per axis, ``(B, Q, 3, c)``.
+    back: matrices ``(B, Q, n, c)`` per axis that resample cells to the patch.
+    """
+
+    added: Tensor
+    followed: Tensor
+    rival: Tensor
+    fading: Tensor
+    places: Tensor
+    back: list[Tensor]
 
 
 class Neighbourhood(nn.Module):
     """A small convolutional network around a click, on cells that grow with the error.
 
     The distance from a click to the border of the mask tells the size of the error in whose centre it was made
-    (:func:`~msam_nn.networks.decoding.corrections.follow_points`). Mask and image features are resampled to
-    ``CELLS`` cells an axis, five of these distances to either side; the network sees small and large errors alike and
-    learns from every click for all of them. What it adds fades as the click's Gaussian, also where there is no border
-    and that Gaussian is the widest, and starts at zero. Of several clicks in one stage each is shown the masks before
-    the stage.
+    (:func:`~msam_nn.networks.decoding.corrections.follow_points`). Masks and image features are resampled to ``CELLS``
+    cells an axis; the network sees small and large errors alike and learns from every click for all of them. Every
+    cell is compared with the clicked one, for an error goes on where things look as they do at the click, and what
+    was missed and what was wrongly included are each other's mirror image. What it adds fades with the distance and
+    starts at zero. Of several clicks in one stage each is shown the masks before the stage.
 
     Arguments:
-        channels: of the image's finest features.
+        channels: of the image's :data:`LEVELS` finest features.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.image_half = nn.Conv3d(channels, FEATURES, 1)
-        self.first = nn.Conv3d(FEATURES + len(MASK_SCALES) + 3, WIDTH, 1)
+        self.features = nn.Conv3d(sum(channels), FEATURES, 1)
+        self.first = nn.Conv3d(2 * FEATURES + OTHER_INPUTS, WIDTH, 1)
+        self.at_click = nn.Linear(FEATURES + 2, WIDTH)
         self.blocks = nn.ModuleList(nn.Conv3d(WIDTH, WIDTH, 3, padding=1) for _ in range(DEPTH))
         self.last = nn.Conv3d(WIDTH, 2, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        offsets = torch.linspace(-SPAN, SPAN, CELLS)
-        fading = torch.exp(-0.5 * offsets**2)
+        offsets = torch.linspace(-1, 1, CELLS)
+        fading = torch.exp(-0.5 * (offsets / FADING) ** 2)
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("fading", fading[:, None, None] * fading[:, None] * fading, persistent=False)
 
-    def forward(self, image: Tensor, before: Tensor, clicks: Points, following: Following) -> Tensor:
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        before: Tensor,
+        followed: Tensor,
+        rivals: Tensor,
+        clicks: Points,
+        following: Following,
+    ) -> Tensor:
         """What the newest clicks add to the mask logits.
 
         Arguments:
-            image: from :attr:`image_half`, ``(B, C, D, H, W)``.
-            before: mask logits ``(B, K, D, H, W)`` that the clicks correct.
+            levels: features of the image, finest first, ``(B, C, ...)``.
+            before: mask logits ``(B, K, D, H, W)`` that the clicks correct. followed: what came of them so far.
+                rivals: logits of the best other class (:func:`best_other`).
             clicks: ``(B, K, P, ...)``. following: what the rule made of them.
 
         Returns:
@@ -73,59 +111,116 @@ class Neighbourhood(nn.Module):
             following.heights.unbind(2),
             strict=True,
         ):
-            added = added + self._around(image, before, points, labels, widths, heights)
+            look = self.look(levels, before, followed, rivals, points, labels, widths, heights)
+            added = added + torch.einsum("bqzyx,bqiz,bqjy,bqlx->bqijl", look.added, *look.back)
         return added
 
-    def _around(
-        self, image: Tensor, before: Tensor, points: Tensor, labels: Tensor, widths: Tensor, heights: Tensor
-    ) -> Tensor:
-        """One click a class: ``(B, K, 3)`` and ``(B, K)``."""
-        taking, giving = _there_and_back(points, widths, self.offsets, before.shape[2:])
-        mask = _resample(before[:, :, None], taking)
-        told = torch.stack([torch.tanh(heights / HEIGHT_SCALE), torch.where(labels == POSITIVE, 1.0, -1.0)], dim=2)
+    def look(
+        self,
+        levels: Sequence[Tensor],
+        before: Tensor,
+        followed: Tensor,
+        rivals: Tensor,
+        points: Tensor,
+        labels: Tensor,
+        widths: Tensor,
+        heights: Tensor,
+    ) -> Look:
+        """One click a mask.
+
+        Arguments:
+            before, followed, rivals: ``(B, Q, D, H, W)``. points, widths: ``(B, Q, 3)``. labels, heights: ``(B, Q)``.
+        """
+        shape = before.shape[2:]
+        half = torch.maximum(SPAN * widths, (CELLS - 1) / 2 * widths / widths.amin(-1, keepdim=True))
+        places = points[..., None] + half[..., None] * self.offsets
+        seen = self.features(torch.cat([sample(x, places, shape) for x in levels], dim=2).flatten(0, 1))
+        own, followed, rival = sample_each(torch.stack([before, followed, rivals], dim=2), places).unbind(2)
+        sign = torch.where(labels == POSITIVE, 1.0, -1.0)[..., None, None, None]
+        height = heights[..., None, None, None]
+        masks = torch.stack([sign * own, sign * (own - rival)], dim=2).flatten(0, 1)
         inputs = [
-            _resample(image, taking),
-            *(torch.tanh(mask / scale) for scale in MASK_SCALES),
-            told[..., None, None, None].expand(-1, -1, -1, *mask.shape[3:]),
-            self.fading.expand_as(mask),
+            *(torch.tanh(sign * mask / MASK_SCALE) for mask in (own, own - rival, rival, followed - rival)),
+            torch.tanh(sign * own / SURE_SCALE),
+            self.fading.expand_as(own),
+            torch.tanh(sign * height / HEIGHT_SCALE).expand_as(own),
+            sign.expand_as(own),
         ]
-        seen = self.first(torch.cat([x.to(mask.dtype) for x in inputs], dim=2).flatten(0, 1))
+        alike = torch.tanh((masks - _at_click(masks)) / MASK_SCALE)
+        inputs = [seen, (seen - _at_click(seen)).abs(), torch.stack(inputs, dim=2).flatten(0, 1), alike]
+        at_click = [_at_click(seen), torch.tanh(_at_click(masks) / MASK_SCALE)]
+        seen = self.first(torch.cat([x.to(own.dtype) for x in inputs], dim=1))
+        seen = (
+            seen
+            + self.at_click(torch.cat([x.to(own.dtype) for x in at_click], dim=1).flatten(1))[..., None, None, None]
+        )
         for block in self.blocks:
             seen = seen + block(F.leaky_relu(seen))
         logits, shares = self.last(F.leaky_relu(seen)).unflatten(0, labels.shape).unbind(2)
-        added = self.fading * (LOGIT * logits + heights[..., None, None, None] * shares)
+        added = self.fading * (LOGIT * sign * logits + height * shares)
         added = added * (labels != PADDING)[..., None, None, None]
-        return _resample(added[:, :, None], giving)[:, :, 0]
+        return Look(added, followed, rival, self.fading * _inside(places, shape), places, _back(points, half, shape))
 
 
-def _there_and_back(
-    points: Tensor, widths: Tensor, offsets: Tensor, shape: Sequence[int]
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Matrices ``(B, K, ...)`` per axis that resample a patch to the neighbourhood's cells, and these to the patch.
+def best_other(masks: Tensor, *, exclusive: bool) -> Tensor:
+    """The highest logit of another class or of the background, which is 0, for each of ``(B, K, D, H, W)``; classes
+    that do not exclude each other have no rival but that."""
+    if not exclusive or masks.shape[1] == 1:
+        return torch.zeros_like(masks)
+    others = [masks[:, [j for j in range(masks.shape[1]) if j != k]].amax(1) for k in range(masks.shape[1])]
+    return torch.stack(others, dim=1).clamp(min=0)
+
+
+def sample(values: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:
+    """Values at the cells of neighbourhoods, by linear interpolation; beyond the patch those at its border.
 
     Arguments:
-        points, widths: ``(B, K, 3)``. offsets: of the cells from the click, in widths.
+        values: ``(B, C, z, y, x)``, of a patch of ``shape`` voxels on whatever grid.
+        places: voxels ``(B, Q, 3, c)``.
+
+    Returns:
+        ``(B, Q, C, c, c, c)``, float32.
     """
-    there, back = [], []
+    axes = []
+    for axis, (cells, voxels) in enumerate(zip(values.shape[2:], shape, strict=True)):
+        at = (places[:, :, axis] + 0.5) * (cells / voxels) - 0.5
+        axes.append(2 * at / max(cells - 1, 1) - 1)
+    z, y, x = (
+        a.view(*a.shape[:2], *(-1 if i == axis else 1 for i in range(3))).expand(*a.shape[:2], *(a.shape[2],) * 3)
+        for axis, a in enumerate(axes)
+    )
+    grid = torch.stack([x, y, z], dim=-1).flatten(1, 2)
+    sampled = F.grid_sample(values.float(), grid, padding_mode="border", align_corners=True)
+    return sampled.unflatten(2, places.shape[1::2]).movedim(2, 1)
+
+
+def sample_each(values: Tensor, places: Tensor) -> Tensor:
+    """Values ``(B, Q, C, D, H, W)`` of each mask at its own click's cells, ``(B, Q, C, c, c, c)``."""
+    each = sample(values.flatten(0, 1), places.flatten(0, 1)[:, None], values.shape[3:])
+    return each[:, 0].unflatten(0, values.shape[:2])
+
+
+def _at_click(cells: Tensor) -> Tensor:
+    middle = slice(CELLS // 2, CELLS // 2 + 1)
+    return cells[..., middle, middle, middle]
+
+
+def _inside(places: Tensor, shape: Sequence[int]) -> Tensor:
+    """Which cells ``(B, Q, c, c, c)`` lie in the patch."""
+    z, y, x = ((places[:, :, axis] >= 0) & (places[:, :, axis] <= n - 1) for axis, n in enumerate(shape))
+    return z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
+
+
+def _back(points: Tensor, half: Tensor, shape: Sequence[int]) -> list[Tensor]:
+    """Matrices ``(B, Q, n, c)`` per axis that resample cells to the patch, with 0 beyond them."""
+    matrices = []
     for axis, extent in enumerate(shape):
-        at, width = points[..., axis, None], widths[..., axis, None]
-        there.append(_interpolation((at + width * offsets).clamp(0, extent - 1), extent))
-        away = (torch.arange(extent, device=points.device) - at) / width
-        back.append(_interpolation((away + SPAN) * (CELLS - 1) / (2 * SPAN), CELLS))
-    return there, back
+        away = (torch.arange(extent, device=points.device) - points[..., axis, None]) / half[..., axis, None]
+        matrices.append(_interpolation((away + 1) * (CELLS - 1) / 2, CELLS))
+    return matrices
 
 
 def _interpolation(positions: Tensor, cells: int) -> Tensor:
     """Linear interpolation of a row of cells at ``positions`` ``(..., n)`` as ``(..., n, cells)``; 0 beyond the row."""
     distance = positions[..., None] - torch.arange(cells, device=positions.device)
     return (1 - distance.abs()).clamp(min=0)
-
-
-def _resample(values: Tensor, matrices: list[Tensor]) -> Tensor:
-    """Apply a matrix ``(B, K, n, cells)`` along each axis of ``(B, K, C, z, y, x)``, or of ``(B, C, z, y, x)`` that all
-    classes share."""
-    along_z, along_y, along_x = (matrix.to(values.dtype) for matrix in matrices)
-    which = "bczyx" if values.dim() == 5 else "bkczyx"
-    values = torch.einsum(f"{which},bklx->bkczyl", values, along_x)
-    values = torch.einsum("bkczyl,bkjy->bkczjl", values, along_y)
-    return torch.einsum("bkczjl,bkiz->bkcijl", values, along_z)

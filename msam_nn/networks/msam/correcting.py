@@ -9,7 +9,7 @@ from torch import Tensor
 
 from msam_nn.networks.decoding.corrections import HELD, Following, follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
-from msam_nn.networks.decoding.neighbourhood import Neighbourhood
+from msam_nn.networks.decoding.neighbourhood import LEVELS, Neighbourhood, best_other
 from msam_nn.networks.decoding.pyramid_decoder import squash
 from msam_nn.networks.layers.basic import upsample
 from msam_nn.networks.msam.config import MSAMConfig
@@ -20,12 +20,14 @@ from msam_nn.networks.promptable import PADDING, Points
 class CorrectableFeatures(NamedTuple):
     """What one image gives to all classes and stages.
 
-    image: what the stages take from the image. around: what the neighbourhoods of clicks take from it.
+    image: what the stages take from the image.
+    around: the finest levels, for the neighbourhoods of clicks. rivals: of each class's mask the best other one's.
     masks: logits ``(B, K, ...)`` before any prompt, finest first; only the finest without deep supervision.
     """
 
     image: ImageFeatures
-    around: Tensor
+    around: tuple[Tensor, ...]
+    rivals: Tensor
     masks: list[Tensor]
 
 
@@ -43,8 +45,8 @@ class CorrectingMSAM(MSAM):
     The pyramid and the transformer on its deepest level are the encoder of a U-Net whose decoder predicts all classes
     at once: that is the automatic prediction. In a stage the last mask first follows the newest clicks by a rule
     (:func:`~msam_nn.networks.decoding.corrections.follow_points`); M-SAM's adapter, two-way transformer and mask
-    decoder see what came of it, and what they give is *added* where the clicks act, and so is what a small network
-    makes of each click's :class:`~msam_nn.networks.decoding.neighbourhood.Neighbourhood`; both start at zero. Classes
+    decoder see what came of it, and what they give is *added* where the clicks act; a small network around each click,
+    its :class:`~msam_nn.networks.decoding.neighbourhood.Neighbourhood`, has the last word; both start at zero. Classes
     without a new click stay as they are. A first click on no mask at all starts from logits of 0.
 
     Arguments:
@@ -64,16 +66,15 @@ class CorrectingMSAM(MSAM):
             num_classes=config.num_classes,
             mask_prior=config.mask_prior,
         )
-        self.neighbourhood = Neighbourhood(self.pyramid.widths[0])
+        self.neighbourhood = Neighbourhood(self.pyramid.widths[:LEVELS])
         self.voxels_per_length = config.token_size
         self.click_reach = HELD
 
     def encode(self, image: Tensor) -> CorrectableFeatures:
         embedding, levels = self.embed(image)
         features, masks = self.initial_decoder(embedding, levels, self.deep_supervision)
-        return CorrectableFeatures(
-            self.image_features(embedding, features), self.neighbourhood.image_half(features[0]), masks
-        )
+        rivals = best_other(masks[0].detach(), exclusive=self.background)
+        return CorrectableFeatures(self.image_features(embedding, features), tuple(features[:LEVELS]), rivals, masks)
 
     def refine(
         self,
@@ -109,8 +110,10 @@ class CorrectingMSAM(MSAM):
     ) -> Tensor:
         """What a stage adds to the masks that follow its clicks, ``(B, K, D, H, W)``: the mask decoder's correction
         where the clicks act, and their neighbourhoods'."""
-        decoded = self.correction(features.image, *prompts, following.masks, clicks, classes=classes)
-        return following.reach * decoded + self.neighbourhood(features.around, before, prompts, following)
+        decoded = following.reach * self.correction(features.image, *prompts, following.masks, clicks, classes=classes)
+        rivals = features.rivals if classes is None else features.rivals[:, classes]
+        followed = (following.masks + decoded).detach()
+        return decoded + self.neighbourhood(features.around, before, followed, rivals, prompts, following)
 
     def correction(
         self,

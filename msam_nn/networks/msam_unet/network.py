@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import HELD, follow_points
-from msam_nn.networks.decoding.neighbourhood import Neighbourhood
+from msam_nn.networks.decoding.neighbourhood import LEVELS, Neighbourhood, best_other
 from msam_nn.networks.layers.basic import Triple, gaussian_factors
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
@@ -26,12 +26,14 @@ class UNetFeatures(NamedTuple):
     """What one image gives to all classes and stages.
 
     masks: the U-Net's mask logits ``(B, K, D, H, W)``, relative to the background's.
-    image: what the prompt path takes from its features. around: what the neighbourhoods of clicks take from them.
+    image: what the prompt path takes from its features.
+    around: the finest levels, for the neighbourhoods of clicks. rivals: of each class's mask the best other one's.
     """
 
     masks: Tensor
     image: tuple[Tensor, ...]
-    around: Tensor
+    around: tuple[Tensor, ...]
+    rivals: Tensor
 
 
 class UNetState(NamedTuple):
@@ -47,7 +49,8 @@ class MSAMUNet(PromptableNetwork):
 
     ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. In a stage the logits
     follow the newest clicks by a rule (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and the prompt
-    path and the clicks' neighbourhoods add to what came of it where they act; classes without a click stay as they are.
+    path and then the clicks' neighbourhoods add to what came of it where they act; classes without a click stay as they
+    are.
 
     Arguments:
         unet: plain or residual, with ``encoder`` and ``decoder``.
@@ -73,7 +76,7 @@ class MSAMUNet(PromptableNetwork):
             channels=list(unet.encoder.output_channels),
             num_classes=self.num_classes,
         )
-        self.neighbourhood = Neighbourhood(unet.encoder.output_channels[0])
+        self.neighbourhood = Neighbourhood(unet.encoder.output_channels[:LEVELS])
         self.register_buffer("unet_is_given", torch.zeros((), dtype=torch.bool))
         self.register_state_dict_post_hook(_rename_heads)
         self.register_load_state_dict_pre_hook(_restore_heads)
@@ -120,8 +123,9 @@ class MSAMUNet(PromptableNetwork):
 
     def _features(self, outputs: Tensor | list[Tensor], features: list[Tensor]) -> UNetFeatures:
         finest = outputs[0] if isinstance(outputs, list) else outputs
-        around = self.neighbourhood.image_half(features[0])
-        return UNetFeatures(self.relative_masks(finest), self.prompt_path.image_half(features), around)
+        masks = self.relative_masks(finest)
+        rivals = best_other(masks.detach(), exclusive=self.background)
+        return UNetFeatures(masks, self.prompt_path.image_half(features), tuple(features[:LEVELS]), rivals)
 
     def refine(
         self, features: UNetFeatures, prompts: Points | None, state: UNetState | None, classes: Tensor | None = None
@@ -148,7 +152,8 @@ class MSAMUNet(PromptableNetwork):
         ).view_as(before)
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
         masks = following.masks + following.reach * added
-        masks = masks + self.neighbourhood(features.around, before, prompts, following)
+        around = features.around, before, masks.detach(), features.rivals[:, classes]
+        masks = masks + self.neighbourhood(*around, prompts, following)
         return UNetState(torch.where(due, masks, before), clicks)
 
     def masks(self, state: UNetState) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
+from msam_nn.trainers.augmentation import flips_alone
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import StepLRScheduler
@@ -36,12 +35,4 @@ class MSAMPaperTrainer(MSAMTrainer):
 
     @staticmethod
     def get_training_transforms(*args, **kwargs) -> ComposeTransforms:
-        """nnU-Net's pipeline with the random changes taken out, except for the flips."""
-        transforms = MSAMTrainer.get_training_transforms(*args, **kwargs)
-        kept = []
-        for transform in transforms.transforms:
-            if isinstance(transform, SpatialTransform):
-                transform.p_rotation = transform.p_scaling = transform.p_elastic_deform = 0
-            if not hasattr(transform, "apply_probability") or isinstance(transform, MirrorTransform):
-                kept.append(transform)
-        return ComposeTransforms(kept)
+        return flips_alone(MSAMTrainer.get_training_transforms(*args, **kwargs))

@@ -21,7 +21,7 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
 
     released_weights = "sam_med3d_turbo.pth"
     planner_from_scratch = "MSAMPlanner"
-    click_recipe = ClickRecipe(p_automatic=0.7)
+    click_recipe = ClickRecipe(p_automatic=0.85)
     architecture_changes: Mapping[str, Any] = {}
     """Fields of :class:`~msam_nn.networks.MSAMConfig` that a variant sets, whatever the plans say."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -26,7 +28,7 @@ class MSAMUNetTrainer(PromptableTrainer):
     deep supervision.
     """
 
-    click_recipe = ClickRecipe(p_automatic=0, p_from_nothing=0)
+    click_recipe = ClickRecipe(p_automatic=0.5, p_from_nothing=0)
     loss_weight = 1.0
     initial_learning_rate = 1e-3
 
@@ -78,6 +80,7 @@ class MSAMUNetTrainer(PromptableTrainer):
         if self.promptable.is_frozen:
             return
         self.promptable.freeze_unet()
+        self.click_recipe = replace(self.click_recipe, p_automatic=0)  # without clicks nothing is left to learn
         if self.is_ddp:  # it waits for the gradients of whatever trained when it was made
             self.network = DistributedDataParallel(self.network.module, device_ids=self.network.device_ids)
         self.enable_deep_supervision = False

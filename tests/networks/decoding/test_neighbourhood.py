@@ -3,7 +3,14 @@ import torch
 
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import follow_points
-from msam_nn.networks.decoding.neighbourhood import CELLS, Neighbourhood, _interpolation, _resample
+from msam_nn.networks.decoding.neighbourhood import (
+    CELLS,
+    Neighbourhood,
+    _interpolation,
+    best_other,
+    sample,
+    sample_each,
+)
 
 
 def click(voxel, label=1, batch=1, classes=1):
@@ -19,7 +26,7 @@ def ball(extent, radius, centre=None):
     return (4 * (1 - distance / radius)).clamp(-2, 2)[None, None]
 
 
-def trained(channels=2):
+def trained(channels=(2,)):
     torch.manual_seed(0)
     network = Neighbourhood(channels).eval()
     torch.nn.init.normal_(network.last.weight)
@@ -29,7 +36,7 @@ def trained(channels=2):
 def around(network, features, masks, clicks, unit=(1, 1, 1)):
     with torch.no_grad():
         following = follow_points(masks, clicks, unit=unit)
-        return network(network.image_half(features), masks, clicks, following)
+        return network([features], masks, following.masks, torch.zeros_like(masks), clicks, following)
 
 
 def assert_alike(a, b):
@@ -41,19 +48,44 @@ def assert_alike(a, b):
 
 def test_it_starts_at_zero_and_learns_at_once():
     masks, features = ball(24, 6), torch.randn(1, 2, 24, 24, 24)
-    network, clicks = Neighbourhood(2), click((12, 12, 12), label=0)
-    added = network(network.image_half(features), masks, clicks, follow_points(masks, clicks, unit=(1, 1, 1)))
+    network, clicks = Neighbourhood([2]), click((12, 12, 12), label=0)
+    following = follow_points(masks, clicks, unit=(1, 1, 1))
+    added = network([features], masks, following.masks, torch.zeros_like(masks), clicks, following)
     assert not added.any()
     added.sum().backward()
     assert network.last.weight.grad.abs().max() > 0
 
 
 def test_it_ends_with_its_cells():
-    """The click is three voxels outside, so a standard deviation is six, and 2.5 of them 15."""
+    """The click is three voxels outside, so a standard deviation is six, and 1.75 of them 10.5."""
     masks, features = ball(40, 4), torch.randn(1, 2, 40, 40, 40)
     added = around(trained(), features, masks, click((20, 20, 25)))
     assert added[0, 0, 20, 20, 25].abs() > 0.01
-    assert not added[..., :4].any() and not added[0, 0, 1].any()
+    assert not added[..., :14].any() and not added[0, 0, :9].any() and added[0, 0, 11:].any()
+
+
+def test_a_cell_is_a_voxel_at_least():
+    """A click beside the border has a Gaussian of two voxels, but cells reach five voxels to either side; along an axis
+    of half as wide voxels ten."""
+    masks, features = torch.full((1, 1, 40, 40, 40), -3.0), torch.randn(1, 2, 40, 40, 40)
+    masks[..., :20] = 3
+    added = around(trained(), features, masks, click((20, 20, 20)))
+    rows = added.abs().amax((0, 1, 3, 4)).nonzero()[:, 0]
+    assert (rows.min(), rows.max()) == (15, 25)
+    added = around(trained(), features, masks, click((20, 20, 20)), unit=(2, 1, 1))
+    rows = added.abs().amax((0, 1, 3, 4)).nonzero()[:, 0]
+    assert (rows.min(), rows.max()) == (9, 31)  # the outermost cell fades over its own two voxels
+
+
+def test_missed_and_included_are_each_others_mirror_image():
+    """Everything turned round, masks and label: the correction too."""
+    network = trained()
+    masks, features = ball(24, 6.3), torch.randn(1, 2, 24, 24, 24)  # no voxel lies on the border
+    network.first.weight.data[:, -3] = 0  # the input that tells which of both it is
+    a = around(network, features, masks, click((12, 12, 17)))
+    b = around(network, features, -masks, click((12, 12, 17), label=0))
+    torch.testing.assert_close(a, -b)
+    assert a.abs().max() > 0.01
 
 
 def test_large_and_small_errors_look_alike():
@@ -84,15 +116,15 @@ def test_each_sample_and_class_has_its_own_click_and_padding_has_none():
     labels = torch.tensor([[[0], [-1]], [[1], [0]]])
     together = around(network, features, masks, Points(points, labels))
     assert not together[0, 1].any()
-    for sample in range(2):
+    for b in range(2):
         for index in range(2):
             alone = around(
                 network,
-                features[sample : sample + 1],
-                masks[sample : sample + 1, index : index + 1],
-                Points(points[sample, index][None, None], labels[sample, index][None, None]),
+                features[b : b + 1],
+                masks[b : b + 1, index : index + 1],
+                Points(points[b, index][None, None], labels[b, index][None, None]),
             )
-            torch.testing.assert_close(together[sample : sample + 1, index : index + 1], alone)
+            torch.testing.assert_close(together[b : b + 1, index : index + 1], alone)
 
 
 def test_several_clicks_add_up():
@@ -100,12 +132,11 @@ def test_several_clicks_add_up():
     masks, features = ball(24, 6), torch.randn(1, 2, 24, 24, 24)
     both = Points(torch.tensor([[[[12, 12, 12], [12, 12, 20]]]]), torch.tensor([[[0, 1]]]))
     following = follow_points(masks, both, unit=(1, 1, 1))
-    image = network.image_half(features)
-    whole = network(image, masks, both, following)
+    what = [features], masks, following.masks, torch.zeros_like(masks)
+    whole = network(*what, both, following)
     parts = [
         network(
-            image,
-            masks,
+            *what,
             Points(both.points[:, :, p : p + 1], both.labels[:, :, p : p + 1]),
             following._replace(widths=following.widths[:, :, p : p + 1], heights=following.heights[:, :, p : p + 1]),
         )
@@ -127,14 +158,32 @@ def test_linear_interpolation():
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_each_matrix_works_along_its_axis(axis):
-    shape = (4, 5, 6)
-    values = torch.arange(float(shape[axis])).view([-1 if a == axis else 1 for a in range(3)]).expand(1, 1, 1, *shape)
-    positions = torch.tensor([0.5, 2.25])
-    matrices = [_interpolation(positions, extent)[None, None] for extent in shape]
-    result = _resample(values, matrices)
-    assert result.shape == (1, 1, 1, 2, 2, 2)
-    assert result.movedim(3 + axis, -1).reshape(-1, 2).eq(positions).all()
+def test_sampling_counts_each_axis_in_voxels(axis):
+    """A ramp along one axis is read where the cells are; on a grid half as fine its cells lie between two voxels."""
+    shape = (4, 6, 8)
+    ramp = torch.arange(float(shape[axis])).view([-1 if a == axis else 1 for a in range(3)]).expand(1, 1, *shape)
+    places = torch.tensor([[1.0, 1.5, 2.25], [0.0, 2.0, 5.0], [3.0, 4.0, 9.0]])[None, None]
+    expected = places[0, 0, axis].clamp(0, shape[axis] - 1)
+    read = sample(ramp, places, shape)
+    assert read.shape == (1, 1, 1, 3, 3, 3)
+    torch.testing.assert_close(read[0, 0, 0].movedim(axis, -1).reshape(-1, 3), expected.expand(9, 3))
+    halved = sample(torch.nn.functional.avg_pool3d(ramp, 2), places, shape)
+    inner = expected.clamp(0.5, shape[axis] - 1.5)
+    torch.testing.assert_close(halved[0, 0, 0].movedim(axis, -1).reshape(-1, 3), inner.expand(9, 3))
+
+
+def test_each_mask_is_read_at_its_own_click():
+    values = torch.arange(2.0).view(1, 2, 1, 1, 1, 1) * 100 + torch.arange(5.0)
+    values = values.expand(1, 2, 1, 5, 5, 5)
+    places = torch.tensor([[1.0], [1.0], [1.0]]).repeat(1, 2, 1, 1)
+    places[0, 1, 2] = 3
+    assert sample_each(values, places).flatten().tolist() == [1, 103]
+
+
+def test_the_best_other_class_is_one_or_the_background():
+    masks = torch.tensor([[2.0, -1.0, 3.0], [-4.0, -1.0, -2.0]])[..., None, None, None]
+    assert best_other(masks, exclusive=True).flatten(1).tolist() == [[3, 3, 2], [0, 0, 0]]
+    assert not best_other(masks, exclusive=False).any() and not best_other(masks[:, :1], exclusive=True).any()
 
 
 def test_the_click_has_a_cell_of_its_own():

@@ -18,6 +18,7 @@ from msam_nn.trainers.click_loss import click_loss
 from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
+from msam_nn.trainers.optimisation import PRACTICE_RATE
 
 CPU = torch.device("cpu")
 
@@ -63,7 +64,7 @@ def test_it_is_an_nnunet_trainer_with_the_signature_nnunet_reads(make_trainer):
 
 
 def test_a_step_learns(make_trainer):
-    trainer = make_trainer(initial_lr=5e-3)
+    trainer = make_trainer(initial_lr=5e-3, click_recipe=ClickRecipe(p_automatic=0))
     target = torch.zeros(2, 1, 16, 32, 32, dtype=torch.int16)
     target[..., :16] = 1
     target[..., :8, :, :] = 2
@@ -97,6 +98,32 @@ def test_long_sessions_learn_from_their_last_clicks(make_trainer):
     assert len(clicks.source.given) == n_stages - n_auto and clicks.source.reach == trainer.msam.click_reach
     assert len(clicks.learned) == trainer.n_click_stages
     assert untrained(trainer) == COARSEST_HEAD
+
+
+def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(make_trainer, monkeypatch):
+    trainer, plain = make_trainer(num_epochs=4), batch_of(label_batch())
+    monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([plain]), "validation"))
+    trainer.current_epoch = 2
+    trainer.on_train_epoch_start()
+    trainer.train_step(batch_of(label_batch()))
+    assert not trainer.practises
+    trainer.current_epoch = 3
+    before = copy.deepcopy(trainer.msam.state_dict())
+    loss = trainer.train_step({"data": None, "target": label_batch()})["loss"]
+    assert trainer.practises and trainer.dataloader_val == "validation"
+    changed = {name.split(".")[0] for name, value in trainer.msam.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"neighbourhood"} and np.isfinite(loss)
+    assert sorted({group["lr"] for group in trainer.optimizer.param_groups}) == pytest.approx([0, PRACTICE_RATE])
+
+
+def test_practised_images_are_mirrored_and_nothing_else(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer, "get_dataloaders", lambda: (None, None))
+    trainer.begin_practice()
+    transforms = trainer.get_training_transforms((16, 32, 32), (-0.5, 0.5), [[1.0] * 3], (0, 1, 2), False).transforms
+    assert not any(hasattr(transform, "apply_probability") for transform in transforms)
+    assert "MirrorTransform" in [type(transform).__name__ for transform in transforms]
+    assert transforms[0].p_rotation == transforms[0].p_scaling == 0
 
 
 def test_each_stage_is_judged_by_its_own_clicks_and_the_masks_they_correct(make_trainer):

@@ -1,4 +1,4 @@
-"""One rank of the DDP tests: ``python ddp_worker.py RANK FOLDER``; writes the weights that two steps lead to."""
+"""One rank of the DDP tests: ``python ddp_worker.py RANK FOLDER``; writes the weights after two steps and practice."""
 
 import faulthandler
 import json
@@ -27,7 +27,9 @@ def main(rank: int, folder: Path) -> None:
         trainer.freeze_unet()
     trainer.on_train_epoch_start()
     generator = torch.Generator().manual_seed(rank)
-    for _ in range(2):
+    for step in range(3):
+        if step == 2:
+            trainer.practises, trainer.current_epoch = True, trainer.num_epochs - 1
         target = torch.randint(0, 3, (1, 1, 16, 32, 32), generator=generator).short()
         scales = [target, target[..., ::2, ::2]]
         image = torch.randn(1, 1, 16, 32, 32, generator=generator)

@@ -20,6 +20,7 @@ from msam_nn.cli.convert_weights import convert
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import MARGIN
+from msam_nn.trainers.click_sessions import ClickRecipe
 from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
 
 CPU = torch.device("cpu")
@@ -125,6 +126,7 @@ def test_only_the_prompt_path_of_a_given_unet_trains_and_resumes(make, tmp_path)
 
 def test_both_train_together_with_deep_supervision(make):
     trainer = make()
+    trainer.click_recipe = ClickRecipe(p_automatic=0)
     trainer.on_train_epoch_start()
     losses = [float(trainer.train_step(batch(trainer))["loss"]) for _ in range(8)]
     assert losses[-1] < losses[0]

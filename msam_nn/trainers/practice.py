@@ -1,0 +1,125 @@
+"""Practising clicks: many of them on the features of one image, which stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from msam_nn.networks import PromptableNetwork
+from msam_nn.networks.decoding.corrections import follow_points
+from msam_nn.networks.decoding.neighbourhood import sample_each
+from msam_nn.networks.promptable import PADDING, Points
+from msam_nn.prompts import SimulatedClicks
+from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
+from msam_nn.trainers.targets import Targets
+
+ROUNDS = 10
+"""Clicks of the user on each class of an image."""
+
+TRIED = 3
+"""Clicks that are tried on each mask of a session: the user's, with which it goes on, and others."""
+
+CENTRAL = 0.8
+"""Probability that the user clicks the middle of a large error."""
+
+NEAR = 3
+"""Voxels from an error that was drawn to the middle of an error that is clicked."""
+
+SPOILED = 1.5
+"""Weight of a cell that was right before the click."""
+
+
+def practise(
+    network: PromptableNetwork,
+    features: Any,
+    targets: Targets,
+    user: SimulatedClicks,
+    classes: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """Losses of one round of clicks after the other; gradients reach the network around clicks alone.
+
+    Between two losses the weights may change: the session goes on with the newest.
+
+    Arguments:
+        network: with initial masks.
+        features: of an image, without gradient.
+        user: makes the session's clicks, from the first stage on.
+        classes: those refined, whose targets these are; None for all.
+    """
+    with torch.no_grad():
+        state = network.refine(features, None, None, classes)
+    for stage in range(ROUNDS):
+        with torch.no_grad():
+            before = network.masks(state)
+            error = user.error(before)
+            users = user(stage, before)
+            state = network.refine(features, users, state, classes)
+        others = [_elsewhere(error, targets.masks, user.generator) for _ in range(TRIED - 1)]
+        tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))
+        yield practice_loss(network, features, before, targets, tried, classes)
+
+
+def practice_loss(
+    network: PromptableNetwork,
+    features: Any,
+    before: Tensor,
+    targets: Targets,
+    clicks: Points,
+    classes: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy and Dice loss in the cells around clicks, the mean over clicks.
+
+    A mask is right where it is above its best rival. A cell counts as the square root of the fading of corrections, and
+    :data:`SPOILED` times as much if it was right before.
+
+    Arguments:
+        before: mask logits ``(B, K, D, H, W)``.
+        clicks: ``(B, n K, 1, ...)``: n clicks a class, each tried by itself.
+    """
+    times = clicks.labels.shape[1] // before.shape[1]
+    rivals = features.rivals if classes is None else features.rivals[:, classes]
+    before, rivals, truth = (x.repeat(1, times, 1, 1, 1) for x in (before, rivals, targets.masks))
+    following = follow_points(before, clicks, unit=network.voxels_per_length)
+    look = network.neighbourhood.look(
+        features.around,
+        before,
+        following.masks,
+        rivals,
+        clicks.points[:, :, 0],
+        clicks.labels[:, :, 0],
+        following.widths[:, :, 0],
+        following.heights[:, :, 0],
+    )
+    valid = torch.ones_like(truth) if targets.valid is None else targets.valid.expand_as(truth)
+    cells = sample_each(torch.stack([before, truth.float(), valid.float()], dim=2), look.places)
+    own, target, valid = cells.unbind(2)
+    was_right = (own > look.rival) == (target > 0.5)
+    weight = look.fading.sqrt() * torch.where(was_right, SPOILED, 1.0) * valid
+    margin, space = (look.followed + look.added - look.rival).float(), (2, 3, 4)
+    cross_entropy = F.binary_cross_entropy_with_logits(margin, target, reduction="none")
+    cross_entropy = (weight * cross_entropy).sum(space) / weight.sum(space).clamp(min=1)
+    share = margin.sigmoid()
+    overlap, sizes = (weight * share * target).sum(space), (weight * (share + target)).sum(space)
+    made = clicks.labels[:, :, 0] != PADDING
+    dice = 1 - (2 * overlap + 1) / (sizes + 1)
+    return ((cross_entropy + dice) * made).sum() / made.sum().clamp(min=1)
+
+
+def _elsewhere(error: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
+    """One click a class in the middle of the error near a voxel that is drawn from it."""
+    drawn = sample_error_clicks(error, truth, generator).points[:, :, 0]
+    z, y, x = _within(drawn, error.shape[2:])
+    near = z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
+    return central_error_clicks(error & near, truth)
+
+
+def _within(points: Tensor, shape: Sequence[int]) -> list[Tensor]:
+    """Per axis, which rows ``(B, K, n)`` lie within :data:`NEAR` voxels of points ``(B, K, 3)``."""
+    return [
+        (torch.arange(extent, device=points.device) - points[..., axis, None]).abs() <= NEAR
+        for axis, extent in enumerate(shape)
+    ]

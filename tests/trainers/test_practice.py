@@ -1,0 +1,154 @@
+"""Practised clicks on the features of a tiny network, and their loss by hand."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from msam_nn.networks import Points
+from msam_nn.networks.decoding.neighbourhood import CELLS, Look, Neighbourhood
+from msam_nn.networks.msam import build
+from msam_nn.networks.msam.config import MSAMConfig
+from msam_nn.prompts import SimulatedClicks
+from msam_nn.trainers.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
+from msam_nn.trainers.targets import Targets
+
+TINY = dict(
+    patch_size=(16, 16, 16),
+    token_size=(8, 8, 8),
+    embed_dim=24,
+    depth=1,
+    num_heads=2,
+    decoder_dim=24,
+    decoder_heads=2,
+    decoder_mlp_dim=24,
+    adapter_heads=2,
+    pyramid=(4, 6, 8, 10),
+    initial_masks=True,
+    n_auto_stages=1,
+    click_sigma=2.0,
+)
+
+
+def targets_of(classes, valid=None):
+    masks = torch.zeros(2, classes, 16, 16, 16, dtype=torch.bool)
+    for k in range(classes):
+        masks[:, k, 3:9, 2 + 6 * k : 7 + 6 * k, 4:12] = True
+    return Targets(masks, valid, masks.int())
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build(MSAMConfig(1, 2, **TINY)).eval()
+
+
+def features_of(network):
+    with torch.no_grad():
+        return network.encode(torch.randn(2, 1, 16, 16, 16))
+
+
+@pytest.mark.parametrize("classes", [None, torch.tensor([1])])
+def test_only_the_network_around_clicks_gets_gradients(network, classes):
+    targets = targets_of(2)
+    if classes is not None:
+        targets = targets._replace(masks=targets.masks[:, classes])
+    user = SimulatedClicks(targets.masks, p_central=0.8, reach=network.click_reach)
+    rounds = 0
+    for loss in practise(network, features_of(network), targets, user, classes):
+        loss.backward()
+        rounds += 1
+    assert rounds == ROUNDS and len(user.given) == ROUNDS
+    learned = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert learned == {"neighbourhood"}
+
+
+def test_a_session_goes_on_with_the_newest_weights(network):
+    """A network around clicks that lowers everything: from the second round on the user sees its masks."""
+    targets, features = targets_of(2), features_of(network)
+    seen = []
+
+    class User(SimulatedClicks):
+        def __call__(self, stage, masks):
+            seen.append(masks.clone())
+            return super().__call__(stage, masks)
+
+    rounds = practise(network, features, targets, User(targets.masks, reach=network.click_reach))
+    next(rounds)
+    network.neighbourhood.last.bias.data[0] = 5
+    next(rounds)
+    next(rounds)
+    torch.testing.assert_close(seen[0], features.masks[0])
+    plain = practise(network, features, targets, User(targets.masks, reach=network.click_reach))
+    assert (seen[2] - seen[1]).abs().max() > 1
+    plain.close()
+
+
+class Stub(torch.nn.Module):
+    """Looks at one cell of five: the click's, with given logits."""
+
+    voxels_per_length = (1, 1, 1)
+
+    def __init__(self, added):
+        super().__init__()
+        self.added, self.neighbourhood = added, self
+
+    def look(self, levels, before, followed, rivals, points, labels, widths, heights):
+        b, q = labels.shape
+        places = points[..., None].float()
+        z, y, x = points.unbind(-1)
+        at = [m[torch.arange(b)[:, None], torch.arange(q), z, y, x] for m in (followed, rivals)]
+        followed, rival = (m.view(b, q, 1, 1, 1) for m in at)
+        return Look(torch.full_like(followed, self.added), followed, rival, torch.ones_like(rival), places, [])
+
+
+def by_hand(margin, truth):
+    share = 1 / (1 + math.exp(-margin))
+    entropy = -math.log(share if truth else 1 - share)
+    return entropy, share
+
+
+@pytest.mark.parametrize("right", [False, True])
+def test_loss_by_hand(right):
+    """One click in the middle of a missed object: the rule lifts its logit from -2 to 1, the network adds 0.5. A cell
+    that was right before weighs more, in the Dice alone where there is but one."""
+    before = torch.full((1, 1, 5, 5, 5), 2.0 if right else -2.0)
+    truth = torch.ones(1, 1, 5, 5, 5, dtype=torch.bool)
+    clicks = Points(torch.full((1, 1, 1, 3), 2), torch.ones(1, 1, 1, dtype=torch.long))
+    features = SimpleNamespace(around=(), rivals=torch.zeros_like(before))
+    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks)
+    margin, weight = (2.5, SPOILED) if right else (1.5, 1.0)
+    entropy, share = by_hand(margin, True)
+    dice = 1 - (2 * weight * share + 1) / (weight * (share + 1) + 1)
+    assert loss.item() == pytest.approx(entropy + dice, abs=1e-5)
+
+
+def test_the_rival_has_to_be_beaten_and_ignored_cells_do_not_count():
+    before = torch.full((1, 1, 5, 5, 5), -2.0)
+    truth = torch.ones(1, 1, 5, 5, 5, dtype=torch.bool)
+    clicks = Points(torch.full((1, 1, 1, 3), 2), torch.ones(1, 1, 1, dtype=torch.long))
+    features = SimpleNamespace(around=(), rivals=torch.full_like(before, 3.0))
+    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks)
+    entropy, share = by_hand(1 + 0.5 - 3, True)
+    assert loss.item() == pytest.approx(entropy + 1 - (2 * share + 1) / (share + 2), abs=1e-5)
+    ignored = Targets(truth, torch.zeros_like(truth), truth)
+    assert practice_loss(Stub(0.5), features, before, ignored, clicks).item() == 0
+
+
+def test_without_an_error_there_is_no_loss():
+    before, truth = torch.full((1, 1, 5, 5, 5), -2.0), torch.zeros(1, 1, 5, 5, 5, dtype=torch.bool)
+    clicks = Points(torch.zeros(1, 1, 1, 3, dtype=torch.long), torch.full((1, 1, 1), -1))
+    features = SimpleNamespace(around=(), rivals=torch.zeros_like(before))
+    assert practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks).item() == 0
+
+
+def test_more_clicks_are_tried_than_made(network, monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        "msam_nn.trainers.practice.practice_loss", lambda *arguments: tried.append(arguments[4]) or torch.zeros(())
+    )
+    targets = targets_of(2)
+    list(practise(network, features_of(network), targets, SimulatedClicks(targets.masks, reach=network.click_reach)))
+    assert {clicks.labels.shape for clicks in tried} == {(2, 2 * TRIED, 1)}
+    assert isinstance(network.neighbourhood, Neighbourhood) and CELLS % 2 == 1
