@@ -13,4 +13,4 @@ def test_of_all_random_changes_the_flips_stay():
     assert not any(hasattr(transform, "apply_probability") for transform in plain)
     assert sum(isinstance(transform, MirrorTransform) for transform in plain) == 1
     kept = [type(transform).__name__ for transform in plain]
-    assert "RemoveLabelTansform" in kept and kept == [name for name in names if name in kept]
+    assert "RemoveLabelTransform" in kept and kept == [name for name in names if name in kept]
