@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-import torch
-import torch.distributed as dist
-
 from msam_nn.registry import TRAINERS, load
 from msam_nn.trainer_names import BudgetedName, parse
 from msam_nn.trainers.progress import ProgressMixin
@@ -117,12 +114,7 @@ class MinutesMixin(EpochsMixin):
         return super().train_step(batch)
 
     def _is_spent(self) -> bool:
-        is_spent = self.spent >= self.budget
-        if not self.is_ddp:
-            return is_spent
-        decision = torch.tensor(int(is_spent), device=self.device)
-        dist.broadcast(decision, src=0)
-        return bool(decision)
+        return self.decided_by_the_first(self.spent >= self.budget)
 
 
 class CPUMinutesMixin(MinutesMixin):

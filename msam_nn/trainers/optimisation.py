@@ -28,37 +28,38 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
     return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
 
 
-class StepLRScheduler(PolyLRScheduler):
-    """The paper's schedule scaled to any number of epochs: a tenth after 60 % and again after 90 % of them.
+class EpochScheduler(PolyLRScheduler):
+    """nnU-Net's scheduler with another rule. Like its own it is told the epoch: a continued training needs no state."""
 
-    Like nnU-Net's scheduler it is told the epoch, so a continued training needs no state.
-    """
+    def rate(self, group: dict, epoch: float) -> float:
+        """The learning rate of one of the optimizer's groups."""
+        raise NotImplementedError
 
     def step(self, current_step: float | None = None) -> None:
         if current_step is None or current_step == -1:
             current_step = self.ctr
             self.ctr += 1
-        passed = sum(current_step >= fraction * self.max_steps for fraction in STEPS)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.initial_lr * 0.1**passed
+            group["lr"] = self.rate(group, current_step)
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
 
-class PracticePolyLRScheduler(PolyLRScheduler):
+class StepLRScheduler(EpochScheduler):
+    """The paper's schedule scaled to any number of epochs: a tenth after 60 % and again after 90 % of them."""
+
+    def rate(self, group: dict, epoch: float) -> float:
+        return self.initial_lr * 0.1 ** sum(epoch >= fraction * self.max_steps for fraction in STEPS)
+
+
+class PracticePolyLRScheduler(EpochScheduler):
     """nnU-Net's schedule for a training whose last phase trains groups marked ``practises`` alone.
 
     All learning rates fall to zero by the time it begins; then those groups start anew, at :data:`PRACTICE_RATE`, and
-    fall to zero by the end. Like nnU-Net's it is told the epoch.
+    fall to zero by the end.
     """
 
-    def step(self, current_step: float | None = None) -> None:
-        if current_step is None or current_step == -1:
-            current_step = self.ctr
-            self.ctr += 1
-        passed = current_step / self.max_steps
-        first = max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent
-        last = ((1 - passed) / (1 - PRACTICE_BEGINS)) ** self.exponent
-        for group in self.optimizer.param_groups:
-            practises = group.get("practises") and passed >= PRACTICE_BEGINS
-            group["lr"] = PRACTICE_RATE * last if practises else self.initial_lr * first
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+    def rate(self, group: dict, epoch: float) -> float:
+        passed = epoch / self.max_steps
+        if group.get("practises") and passed >= PRACTICE_BEGINS:
+            return PRACTICE_RATE * ((1 - passed) / (1 - PRACTICE_BEGINS)) ** self.exponent
+        return self.initial_lr * max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent

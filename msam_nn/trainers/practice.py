@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from msam_nn.networks.decoding.neighbourhood import sample_each
 from msam_nn.networks.promptable import PADDING, Points
 from msam_nn.prompts import SimulatedClicks
 from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
+from msam_nn.trainers.click_loss import weighted_loss
 from msam_nn.trainers.targets import Targets
 
 ROUNDS = 10
@@ -99,27 +100,17 @@ def practice_loss(
     own, target, valid = cells.unbind(2)
     was_right = (own > look.rival) == (target > 0.5)
     weight = look.fading.sqrt() * torch.where(was_right, SPOILED, 1.0) * valid
-    margin, space = (look.followed + look.added - look.rival).float(), (2, 3, 4)
+    margin = (look.followed + look.added - look.rival).float()
     cross_entropy = F.binary_cross_entropy_with_logits(margin, target, reduction="none")
-    cross_entropy = (weight * cross_entropy).sum(space) / weight.sum(space).clamp(min=1)
-    share = margin.sigmoid()
-    overlap, sizes = (weight * share * target).sum(space), (weight * (share + target)).sum(space)
-    made = clicks.labels[:, :, 0] != PADDING
-    dice = 1 - (2 * overlap + 1) / (sizes + 1)
-    return ((cross_entropy + dice) * made).sum() / made.sum().clamp(min=1)
+    return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, clicks.labels[:, :, 0] != PADDING)
 
 
 def _elsewhere(error: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
     """One click a class in the middle of the error near a voxel that is drawn from it."""
     drawn = sample_error_clicks(error, truth, generator).points[:, :, 0]
-    z, y, x = _within(drawn, error.shape[2:])
+    z, y, x = (
+        (torch.arange(extent, device=drawn.device) - drawn[..., axis, None]).abs() <= NEAR
+        for axis, extent in enumerate(error.shape[2:])
+    )
     near = z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
     return central_error_clicks(error & near, truth)
-
-
-def _within(points: Tensor, shape: Sequence[int]) -> list[Tensor]:
-    """Per axis, which rows ``(B, K, n)`` lie within :data:`NEAR` voxels of points ``(B, K, 3)``."""
-    return [
-        (torch.arange(extent, device=points.device) - points[..., axis, None]).abs() <= NEAR
-        for axis, extent in enumerate(shape)
-    ]

@@ -9,6 +9,7 @@ from time import monotonic
 
 import psutil
 import torch
+import torch.distributed as dist
 
 from msam_nn.errors import UserError
 from msam_nn.trainers.seeding import seed_training
@@ -70,6 +71,14 @@ class ProgressMixin:
             kept = any((folder / f"checkpoint_{which}.pth").is_file() for which in ("latest", "best"))
             how = "continue it with --c" if kept else "there is no checkpoint yet, so start it again"
             raise UserError(f"The training in {folder} was interrupted in epoch {self.current_epoch}: {how}.") from None
+
+    def decided_by_the_first(self, decision: bool) -> bool:
+        """With several GPUs the first one's clock decides for all."""
+        if not self.is_ddp:
+            return decision
+        decision = torch.tensor(int(decision), device=self.device)
+        dist.broadcast(decision, src=0)
+        return bool(decision)
 
     def on_train_epoch_start(self) -> None:
         if self.wall_began is None:

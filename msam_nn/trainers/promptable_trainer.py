@@ -103,13 +103,7 @@ class PromptableTrainer(PlannedTrainer):
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
 
     def practice_is_due(self) -> bool:
-        """With several GPUs the first one's clock decides for all."""
-        due = self.promptable.has_initial_masks and self.budget_fraction >= PRACTICE_BEGINS
-        if not self.is_ddp:
-            return due
-        decision = torch.tensor(int(due), device=self.device)
-        dist.broadcast(decision, src=0)
-        return bool(decision)
+        return self.promptable.has_initial_masks and self.decided_by_the_first(self.budget_fraction >= PRACTICE_BEGINS)
 
     def begin_practice(self) -> None:
         """From now on clicks are practised, on images that are not augmented but for mirroring."""

@@ -10,6 +10,7 @@ from msam_nn.registry import TRAINERS, load
 from msam_nn.trainers import budgets, progress
 from msam_nn.trainers.budgets import MSAMTrainer_1minute
 from msam_nn.trainers.msam.trainer import MSAMTrainer
+from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PRACTICE_RATE
 
 
 @pytest.fixture
@@ -39,9 +40,14 @@ def test_learning_rate_follows_the_time_spent(trainer, clock):
         clock.now = 100 + seconds
         trainer.on_train_epoch_start()
         trainer.current_epoch += 1
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
-    spent = (0, 1 / 2, 2 / 3, 11 / 12, 0.9999)
-    assert rates == pytest.approx([8e-4 * (1 - share) ** 0.9 for share in spent])
+        rates.append([group["lr"] for group in trainer.optimizer.param_groups])
+    begins = PRACTICE_BEGINS
+    before = [8e-4 * (1 - share / begins) ** 0.9 for share in (0, 1 / 2, 2 / 3)]
+    practised = [PRACTICE_RATE * ((1 - share) / (1 - begins)) ** 0.9 for share in (11 / 12, 0.9999)]
+    *rest, clicks = zip(*rates, strict=True)
+    assert [group["practises"] for group in trainer.optimizer.param_groups] == [False, False, True, True]
+    assert rest[0] == rest[1] == pytest.approx([*before, 0, 0])
+    assert rest[2] == clicks == pytest.approx([*before, *practised])
 
 
 def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monkeypatch):

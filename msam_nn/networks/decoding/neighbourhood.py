@@ -138,9 +138,10 @@ class Neighbourhood(nn.Module):
         own, followed, rival = sample_each(torch.stack([before, followed, rivals], dim=2), places).unbind(2)
         sign = torch.where(labels == POSITIVE, 1.0, -1.0)[..., None, None, None]
         height = heights[..., None, None, None]
-        masks = torch.stack([sign * own, sign * (own - rival)], dim=2).flatten(0, 1)
+        signed = [sign * mask for mask in (own, own - rival, rival, followed - rival)]
+        masks = torch.stack(signed[:2], dim=2).flatten(0, 1)
         inputs = [
-            *(torch.tanh(sign * mask / MASK_SCALE) for mask in (own, own - rival, rival, followed - rival)),
+            *(torch.tanh(mask / MASK_SCALE) for mask in signed),
             torch.tanh(sign * own / SURE_SCALE),
             self.fading.expand_as(own),
             torch.tanh(sign * height / HEIGHT_SCALE).expand_as(own),
@@ -150,10 +151,8 @@ class Neighbourhood(nn.Module):
         inputs = [seen, (seen - _at_click(seen)).abs(), torch.stack(inputs, dim=2).flatten(0, 1), alike]
         at_click = [_at_click(seen), torch.tanh(_at_click(masks) / MASK_SCALE)]
         seen = self.first(torch.cat([x.to(own.dtype) for x in inputs], dim=1))
-        seen = (
-            seen
-            + self.at_click(torch.cat([x.to(own.dtype) for x in at_click], dim=1).flatten(1))[..., None, None, None]
-        )
+        told = self.at_click(torch.cat([x.to(own.dtype) for x in at_click], dim=1).flatten(1))
+        seen = seen + told[..., None, None, None]
         for block in self.blocks:
             seen = seen + block(F.leaky_relu(seen))
         logits, shares = self.last(F.leaky_relu(seen)).unflatten(0, labels.shape).unbind(2)
