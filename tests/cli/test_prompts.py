@@ -41,7 +41,7 @@ def test_create_makes_a_prompt_per_object(folder):
     assert content == {
         "space": "voxel",
         "a": {
-            "1": {"points": [[2, 3, 4, 1], [6, 9, 10, 1]], "boxes": [[1, 4, 2, 5, 3, 6], [5, 8, 8, 11, 9, 14]]},
+            "1": {"points": [[2, 3, 4, 1], [6, 9, 11, 1]], "boxes": [[1, 4, 2, 5, 3, 6], [5, 8, 8, 11, 9, 14]]},
             "2": {"points": [[0, 0, 0, 1]], "boxes": [[0, 1, 0, 1, 0, 1]]},
         },
     }
