@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
@@ -50,25 +49,47 @@ def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generato
 def central_error_clicks(error: Tensor, target: Tensor) -> Points:
     """One click per sample and class, deep inside a large error: :func:`click_of_largest_error` approximately.
 
-    Box filters of growing size run over the error, missed voxels counting 1 and wrongly included ones -1; the voxel
-    whose neighbourhoods hold most error of its own kind is clicked. Beyond the patch everything counts as correct.
-
     Arguments, returns: like :func:`sample_error_clicks`.
     """
-    b, k, *shape = error.shape
+    return deepest_clicks(error_depth(error, target), target)
+
+
+def error_depth(error: Tensor, target: Tensor) -> Tensor:
+    """How deep voxels lie inside an error, ``(B, K, D, H, W)`` float; minus infinity where there is none.
+
+    Box filters of growing size run over the error, missed voxels counting 1 and wrongly included ones -1: the more
+    error of its own kind a voxel has around it, the deeper it lies. Beyond the patch everything counts as correct.
+
+    Arguments: like those of :func:`sample_error_clicks`.
+    """
     signed = torch.where(target, 1.0, -1.0) * error
-    smooth, score = signed.flatten(0, 1)[:, None], torch.zeros_like(signed)
+    smooth, score = signed, torch.zeros_like(signed)
     for radius in CENTRE_RADII:
-        for axis, extent in enumerate(shape):
-            kernel, padding = [1, 1, 1], [0, 0, 0]
-            padding[axis] = min(radius, (extent - 1) // 2)
-            kernel[axis] = 2 * padding[axis] + 1
-            smooth = F.avg_pool3d(smooth, kernel, stride=1, padding=padding)
-        score += signed * smooth.view_as(signed)
-    best = score.masked_fill(~error, -torch.inf).flatten(2).argmax(2, keepdim=True)
-    labels = torch.where(error.flatten(2).any(2, keepdim=True), target.flatten(2).gather(2, best).long(), PADDING)
-    z, rest = best // (shape[1] * shape[2]), best % (shape[1] * shape[2])
-    return Points(torch.stack([z, rest // shape[2], rest % shape[2]], dim=-1), labels)
+        for axis in (2, 3, 4):
+            smooth = _mean_along(smooth, axis, min(radius, (smooth.shape[axis] - 1) // 2))
+        score += signed * smooth
+    return score.masked_fill(~error, -torch.inf)
+
+
+def _mean_along(values: Tensor, axis: int, radius: int) -> Tensor:
+    """Means over ``2 radius + 1`` neighbours along an axis, with 0 beyond the ends. On a CPU sums of shifted copies
+    take a tenth of the time of torch's average pooling."""
+    total = values.clone()
+    for step in range(1, radius + 1):
+        n = values.shape[axis] - step
+        total.narrow(axis, step, n).add_(values.narrow(axis, 0, n))
+        total.narrow(axis, 0, n).add_(values.narrow(axis, step, n))
+    return total / (2 * radius + 1)
+
+
+def deepest_clicks(depth: Tensor, target: Tensor) -> Points:
+    """One click per sample and class where ``depth`` (:func:`error_depth`, or a part of it) is greatest; label -1 where
+    it is nowhere finite."""
+    h, w = depth.shape[3:]
+    greatest, best = depth.flatten(2).max(2, keepdim=True)
+    labels = torch.where(greatest > -torch.inf, target.flatten(2).gather(2, best).long(), PADDING)
+    z, yx = best // (h * w), best % (h * w)
+    return Points(torch.stack([z, yx // w, yx % w], dim=-1), labels)
 
 
 def count_per_row(mask: Tensor) -> Tensor:
