@@ -14,12 +14,12 @@ from msam_nn.networks.promptable import PromptSource
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
 from msam_nn.prompts import Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.augmentation import flips_alone
-from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
-from msam_nn.trainers.click_loss import click_loss
-from msam_nn.trainers.click_sessions import ClickRecipe, Session
+from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
+from msam_nn.trainers.clicks.loss import click_loss
+from msam_nn.trainers.clicks.practice import CENTRAL, practise
+from msam_nn.trainers.clicks.sessions import ClickRecipe, Session
 from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
-from msam_nn.trainers.practice import CENTRAL, practise
 from msam_nn.trainers.targets import Targets, split_targets
 
 CLICK_VALIDATIONS = 10
@@ -30,17 +30,17 @@ class PromptableTrainer(PlannedTrainer):
     """Trains a :class:`~msam_nn.networks.promptable.PromptableNetwork` to correct itself with simulated clicks.
 
     A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
-    (:class:`~msam_nn.trainers.click_sessions.ClickRecipe` says which).
+    (:class:`~msam_nn.trainers.clicks.sessions.ClickRecipe` says which).
 
     The loss, 0.5 cross-entropy + 0.5 Dice (:attr:`loss_weight`) through nnU-Net's compound losses (arXiv 2403.05912,
     section 3.4), is averaged over the stages. Masks that a network has before any prompt get nnU-Net's deep supervision
-    instead, and its stages a loss around their clicks (:func:`~msam_nn.trainers.click_loss.click_loss`). With more than
-    :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as background in that
-    step.
+    instead, and its stages a loss around their clicks (:func:`~msam_nn.trainers.clicks.loss.click_loss`). With more
+    than :attr:`max_classes_per_step` classes each step refines a random subset of them; the rest count as background in
+    that step.
 
     Networks with initial masks practise clicks in the last quarter of a training: everything is frozen but the network
     around clicks, images are not augmented but for mirroring, and each is encoded once for many clicks
-    (:mod:`msam_nn.trainers.practice`).
+    (:mod:`msam_nn.trainers.clicks.practice`).
     """
 
     click_recipe = ClickRecipe()

@@ -10,7 +10,7 @@ from msam_nn.networks import MSAMConfig
 from msam_nn.networks.msam import build
 from msam_nn.preprocessing.architecture import MODEL_SIZES
 from msam_nn.preprocessing.memory import GB, bytes_per_sample, count_parameters, training_memory_gb, weights_bytes
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 

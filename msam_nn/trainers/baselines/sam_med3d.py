@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import PUBLISHED
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.msam.variants import FULL_FINETUNING

@@ -14,8 +14,8 @@ from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.decoding.neighbourhood import sample_each
 from msam_nn.networks.promptable import PADDING, Points
 from msam_nn.prompts import SimulatedClicks
-from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
-from msam_nn.trainers.click_loss import weighted_loss
+from msam_nn.prompts.simulation import deepest_clicks, error_depth, sample_error_clicks
+from msam_nn.trainers.clicks.loss import weighted_loss
 from msam_nn.trainers.targets import Targets
 
 ROUNDS = 10
@@ -28,7 +28,7 @@ CENTRAL = 0.8
 """Probability that the user clicks the middle of a large error."""
 
 NEAR = 3
-"""Voxels from an error that was drawn to the middle of an error that is clicked."""
+"""Voxels, along each axis, from a voxel drawn from the error to the deepest one that is clicked."""
 
 SPOILED = 1.5
 """Weight of a cell that was right before the click."""
@@ -59,7 +59,8 @@ def practise(
             error = user.error(before)
             users = user(stage, before)
             state = network.refine(features, users, state, classes)
-        others = [_elsewhere(error, targets.masks, user.generator) for _ in range(TRIED - 1)]
+        depth = error_depth(error, targets.masks)
+        others = [_elsewhere(error, depth, targets.masks, user.generator) for _ in range(TRIED - 1)]
         tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))
         yield practice_loss(network, features, before, targets, tried, classes)
 
@@ -105,12 +106,12 @@ def practice_loss(
     return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, clicks.labels[:, :, 0] != PADDING)
 
 
-def _elsewhere(error: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
-    """One click a class in the middle of the error near a voxel that is drawn from it."""
+def _elsewhere(error: Tensor, depth: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
+    """One click a class where the error is deepest near a voxel that is drawn from it."""
     drawn = sample_error_clicks(error, truth, generator).points[:, :, 0]
     z, y, x = (
         (torch.arange(extent, device=drawn.device) - drawn[..., axis, None]).abs() <= NEAR
         for axis, extent in enumerate(error.shape[2:])
     )
     near = z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
-    return central_error_clicks(error & near, truth)
+    return deepest_clicks(depth.masked_fill(~near, -torch.inf), truth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 from msam_nn.trainers.augmentation import flips_alone
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import StepLRScheduler
 

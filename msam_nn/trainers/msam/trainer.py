@@ -10,7 +10,7 @@ from torch import nn
 
 from msam_nn.networks.encoders.pyramid import pyramid_strides
 from msam_nn.networks.msam import MSAM, CorrectingMSAM, build
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.frozen_encoder import FrozenEncoderMixin
 from msam_nn.trainers.msam.architecture import adopt_plans, network_config
 from msam_nn.trainers.promptable_trainer import PromptableTrainer

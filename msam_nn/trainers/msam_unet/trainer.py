@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks.msam_unet import MSAMUNet
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.planned_trainer import resolve_configuration
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 

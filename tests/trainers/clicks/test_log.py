@@ -1,6 +1,6 @@
 import numpy as np
 
-from msam_nn.trainers.click_log import CLICK_DICE, ClickLogger
+from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
 
 ENTRIES = ("mean_fg_dice", "ema_fg_dice", "train_losses", "val_losses", "lrs", "epoch_start_timestamps",
            "epoch_end_timestamps", CLICK_DICE)  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.trainers.click_loss import click_loss as loss_of
+from msam_nn.trainers.clicks.loss import click_loss as loss_of
 
 UNIT = (1, 1, 1)
 

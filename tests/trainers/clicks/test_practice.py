@@ -11,7 +11,7 @@ from msam_nn.networks.decoding.neighbourhood import CELLS, Look, Neighbourhood
 from msam_nn.networks.msam import build
 from msam_nn.networks.msam.config import MSAMConfig
 from msam_nn.prompts import SimulatedClicks
-from msam_nn.trainers.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
+from msam_nn.trainers.clicks.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
 from msam_nn.trainers.targets import Targets
 
 TINY = dict(
@@ -144,7 +144,8 @@ def test_without_an_error_there_is_no_loss():
 def test_more_clicks_are_tried_than_made(network, monkeypatch):
     tried = []
     monkeypatch.setattr(
-        "msam_nn.trainers.practice.practice_loss", lambda *arguments: tried.append(arguments[4]) or torch.zeros(())
+        "msam_nn.trainers.clicks.practice.practice_loss",
+        lambda *arguments: tried.append(arguments[4]) or torch.zeros(()),
     )
     targets = targets_of(2)
     list(practise(network, features_of(network), targets, SimulatedClicks(targets.masks, reach=network.click_reach)))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 
 ONLY_LONG = dict(p_automatic=0, p_long=1)
 ONLY_ORDINARY = dict(p_automatic=0, p_long=0)

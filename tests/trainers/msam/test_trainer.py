@@ -13,9 +13,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from msam_nn.errors import UserError
 from msam_nn.networks import Points
 from msam_nn.prompts import RecordedPrompts, Recorder
-from msam_nn.trainers.click_log import CLICK_DICE
-from msam_nn.trainers.click_loss import click_loss
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.log import CLICK_DICE
+from msam_nn.trainers.clicks.loss import click_loss
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import PRACTICE_RATE

@@ -20,7 +20,7 @@ from msam_nn.cli.convert_weights import convert
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import MARGIN
-from msam_nn.trainers.click_sessions import ClickRecipe
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
 
 CPU = torch.device("cpu")
