@@ -4,13 +4,23 @@ from msam_nn.prompts.simulation import (
     central_error_clicks,
     centre_of_largest_error,
     click_of_largest_error,
+    largest_error_clicks,
     sample_error_clicks,
     uniform_click,
 )
-from msam_nn.prompts.sources import AutomaticPrompts, NoPrompts, RecordedPrompts, Recorder, SimulatedClicks, foreground
+from msam_nn.prompts.sources import (
+    AutomaticPrompts,
+    CarefulClicks,
+    NoPrompts,
+    RecordedPrompts,
+    Recorder,
+    SimulatedClicks,
+    foreground,
+)
 
 __all__ = [
     "AutomaticPrompts",
+    "CarefulClicks",
     "NoPrompts",
     "RecordedPrompts",
     "Recorder",
@@ -19,6 +29,7 @@ __all__ = [
     "centre_of_largest_error",
     "click_of_largest_error",
     "foreground",
+    "largest_error_clicks",
     "sample_error_clicks",
     "uniform_click",
 ]

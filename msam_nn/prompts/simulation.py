@@ -47,20 +47,12 @@ def sample_error_clicks(error: Tensor, target: Tensor, generator: torch.Generato
 
 
 def central_error_clicks(error: Tensor, target: Tensor) -> Points:
-    """One click per sample and class, deep inside a large error: :func:`click_of_largest_error` approximately.
+    """One click per sample and class, deep inside a large error: :func:`largest_error_clicks` approximately.
+
+    Box filters of growing size run over the error, missed voxels counting 1 and wrongly included ones -1; the voxel
+    whose neighbourhoods hold most error of its own kind is clicked. Beyond the patch everything counts as correct.
 
     Arguments, returns: like :func:`sample_error_clicks`.
-    """
-    return deepest_clicks(error_depth(error, target), target)
-
-
-def error_depth(error: Tensor, target: Tensor) -> Tensor:
-    """How deep voxels lie inside an error, ``(B, K, D, H, W)`` float; minus infinity where there is none.
-
-    Box filters of growing size run over the error, missed voxels counting 1 and wrongly included ones -1: the more
-    error of its own kind a voxel has around it, the deeper it lies. Beyond the patch everything counts as correct.
-
-    Arguments: like those of :func:`sample_error_clicks`.
     """
     signed = torch.where(target, 1.0, -1.0) * error
     smooth, score = signed, torch.zeros_like(signed)
@@ -68,7 +60,34 @@ def error_depth(error: Tensor, target: Tensor) -> Tensor:
         for axis in (2, 3, 4):
             smooth = _mean_along(smooth, axis, min(radius, (smooth.shape[axis] - 1) // 2))
         score += signed * smooth
-    return score.masked_fill(~error, -torch.inf)
+    best = score.masked_fill(~error, -torch.inf).flatten(2).argmax(2, keepdim=True)
+    labels = torch.where(error.flatten(2).any(2, keepdim=True), target.flatten(2).gather(2, best).long(), PADDING)
+    h, w = error.shape[3:]
+    z, yx = best // (h * w), best % (h * w)
+    return Points(torch.stack([z, yx // w, yx % w], dim=-1), labels)
+
+
+def largest_error_clicks(error: Tensor, target: Tensor) -> Points:
+    """One click per sample and class in the centre of the largest error, exactly as the evaluation's user clicks
+    (:func:`click_of_largest_error`); on the host, which a GPU waits for.
+
+    Arguments, returns: like :func:`sample_error_clicks`.
+    """
+    masks = (x.flatten(0, 1).cpu().numpy() for x in (error, target))
+    points, labels = zip(*(_largest_error_click(*pair) for pair in zip(*masks, strict=True)), strict=True)
+    shape = (*error.shape[:2], 1)
+    return Points(
+        torch.tensor(points, device=error.device).view(*shape, 3), torch.tensor(labels, device=error.device).view(shape)
+    )
+
+
+def _largest_error_click(error: np.ndarray, target: np.ndarray) -> tuple[tuple[int, int, int], int]:
+    boxes = ndimage.find_objects(error.view(np.uint8))
+    if not boxes:
+        return (0, 0, 0), PADDING
+    wrong, true = error[boxes[0]], target[boxes[0]]
+    voxel, label = click_of_largest_error(wrong ^ true, true)
+    return tuple(axis.start + i for axis, i in zip(boxes[0], voxel, strict=True)), label
 
 
 def _mean_along(values: Tensor, axis: int, radius: int) -> Tensor:
@@ -80,16 +99,6 @@ def _mean_along(values: Tensor, axis: int, radius: int) -> Tensor:
         total.narrow(axis, step, n).add_(values.narrow(axis, 0, n))
         total.narrow(axis, 0, n).add_(values.narrow(axis, step, n))
     return total / (2 * radius + 1)
-
-
-def deepest_clicks(depth: Tensor, target: Tensor) -> Points:
-    """One click per sample and class where ``depth`` (:func:`error_depth`, or a part of it) is greatest; label -1 where
-    it is nowhere finite."""
-    h, w = depth.shape[3:]
-    greatest, best = depth.flatten(2).max(2, keepdim=True)
-    labels = torch.where(greatest > -torch.inf, target.flatten(2).gather(2, best).long(), PADDING)
-    z, yx = best // (h * w), best % (h * w)
-    return Points(torch.stack([z, yx // w, yx % w], dim=-1), labels)
 
 
 def count_per_row(mask: Tensor) -> Tensor:

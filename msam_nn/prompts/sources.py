@@ -13,7 +13,7 @@ from torch import Tensor
 
 from msam_nn.networks.decoding.corrections import honour_points
 from msam_nn.networks.promptable import Points, PromptSource
-from msam_nn.prompts.simulation import central_error_clicks, sample_error_clicks
+from msam_nn.prompts.simulation import central_error_clicks, largest_error_clicks, sample_error_clicks
 
 
 def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
@@ -147,3 +147,10 @@ class SimulatedClicks:
         chosen = chance < self.p_central
         points = torch.where(chosen[..., None], central.points, drawn.points)
         return Points(points, torch.where(chosen, central.labels, drawn.labels))
+
+
+class CarefulClicks(SimulatedClicks):
+    """Every click in the centre of the largest error, found as the evaluation finds it, on the host."""
+
+    def _click(self, error: Tensor) -> Points:
+        return largest_error_clicks(error, self.target)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from msam_nn.networks import PromptableNetwork
 from msam_nn.networks.promptable import PromptSource
 from msam_nn.preprocessing.memory import CLASSES_PER_STEP, CLICK_STAGES
-from msam_nn.prompts import Recorder, SimulatedClicks, foreground
+from msam_nn.prompts import CarefulClicks, Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.augmentation import flips_alone
 from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.clicks.loss import click_loss
-from msam_nn.trainers.clicks.practice import CENTRAL, practise
+from msam_nn.trainers.clicks.practice import practise
 from msam_nn.trainers.clicks.sessions import ClickRecipe, Session
 from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
@@ -160,8 +160,7 @@ class PromptableTrainer(PlannedTrainer):
     def practice_step(self, batch: dict) -> dict:
         """As many updates as a session has clicks; the mean of their losses."""
         data, targets, classes = self._on_device(batch, self.draw_classes())
-        user = self._clicks(targets, 0)
-        user.p_central = CENTRAL
+        user = self._clicks(targets, 0, CarefulClicks)
         self.promptable.eval()
         self.lr_scheduler.step(self.current_epoch)  # few steps are long: with a budget of time each is at its own rate
         with self._autocast(), torch.no_grad():
@@ -260,8 +259,10 @@ class PromptableTrainer(PlannedTrainer):
         )
         return batch["data"].to(self.device, non_blocking=True), targets, classes
 
-    def _clicks(self, targets: Targets, first_click: int) -> SimulatedClicks:
-        return SimulatedClicks(
+    def _clicks(
+        self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks
+    ) -> SimulatedClicks:
+        return user(
             targets.masks,
             first_click=first_click,
             valid=targets.valid,

@@ -8,6 +8,7 @@ from msam_nn.prompts import (
     central_error_clicks,
     centre_of_largest_error,
     click_of_largest_error,
+    largest_error_clicks,
     sample_error_clicks,
     uniform_click,
 )
@@ -165,3 +166,22 @@ def test_a_central_click_on_single_voxels_and_on_none():
     points, labels = central_error_clicks(error, target)
     assert points.shape == (3, 2, 1, 3) and labels[..., 0].tolist() == [[1, -1], [-1, -1], [-1, 0]]
     assert points[0, 0, 0].tolist() == [3, 2, 4] and points[2, 1, 0].tolist() == [0, 0, 0]
+
+
+def test_careful_clicks_are_those_of_the_evaluation():
+    """A bar of five voxels and a larger piece that was wrongly included, in different samples and classes."""
+    error, target = torch.zeros(2, 2, 2, 9, 8, 12, dtype=torch.bool)
+    error[0, 1, 2:7, 3, 4] = target[0, 1, 2:7, 3, 4] = True
+    error[1, 0, 1, 1, 1] = target[1, 0, 1, 1, 1] = True
+    error[1, 0, 4:9, 3:8, 6:11] = True
+    points, labels = largest_error_clicks(error, target)
+    assert points.shape == (2, 2, 1, 3) and labels[..., 0].tolist() == [[-1, 1], [0, -1]]
+    assert points[0, 1, 0].tolist() == [4, 3, 4] and points[1, 0, 0].tolist() == [6, 5, 8]
+
+
+def test_careful_clicks_on_random_errors_are_those_of_single_masks():
+    error, target = torch.rand(2, 1, 3, 12, 10, 14, generator=torch.Generator().manual_seed(3)) > 0.6
+    points, labels = largest_error_clicks(error, target)
+    rows = zip((error ^ target)[0].numpy(), target[0].numpy(), strict=True)
+    expected = [click_of_largest_error(*row) for row in rows]
+    assert [(tuple(p), n) for p, n in zip(points[0, :, 0].tolist(), labels[0, :, 0].tolist(), strict=True)] == expected

@@ -1,7 +1,15 @@
 import torch
 
 from msam_nn.networks import Points
-from msam_nn.prompts import AutomaticPrompts, NoPrompts, RecordedPrompts, Recorder, SimulatedClicks, foreground
+from msam_nn.prompts import (
+    AutomaticPrompts,
+    CarefulClicks,
+    NoPrompts,
+    RecordedPrompts,
+    Recorder,
+    SimulatedClicks,
+    foreground,
+)
 
 
 def masks_of(*voxels, k=1, value=5.0):
@@ -102,6 +110,17 @@ def test_central_clicks():
     assert points[0, 0, 0].tolist() == [4, 4, 4] and labels.item() == 1
     drawn = [SimulatedClicks(target, p_central=0.0)(0, None).points.tolist() for _ in range(5)]
     assert any(points != [[[[4, 4, 4]]]] for points in drawn)
+
+
+def test_careful_clicks_fall_in_the_centre_of_the_largest_error_every_time():
+    """A cube of which one half was found, and two voxels elsewhere."""
+    target = torch.zeros(1, 1, 9, 9, 18, dtype=torch.bool)
+    target[..., 1:8, 1:8, 1:15] = True
+    target[..., 0, 0, 16:] = True
+    found = torch.where(torch.arange(18) < 8, target, False).float() - 0.5
+    for _ in range(3):
+        points, labels = CarefulClicks(target)(0, found)
+        assert points[0, 0, 0].tolist() == [4, 4, 11] and labels.item() == 1
 
 
 def test_the_user_sees_corrected_masks():

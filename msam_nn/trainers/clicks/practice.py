@@ -13,8 +13,8 @@ from msam_nn.networks import PromptableNetwork
 from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.decoding.neighbourhood import sample_each
 from msam_nn.networks.promptable import PADDING, Points
-from msam_nn.prompts import SimulatedClicks
-from msam_nn.prompts.simulation import deepest_clicks, error_depth, sample_error_clicks
+from msam_nn.prompts import CarefulClicks
+from msam_nn.prompts.simulation import largest_error_clicks, sample_error_clicks
 from msam_nn.trainers.clicks.loss import weighted_loss
 from msam_nn.trainers.targets import Targets
 
@@ -24,11 +24,8 @@ ROUNDS = 10
 TRIED = 3
 """Clicks that are tried on each mask of a session: the user's, with which it goes on, and others."""
 
-CENTRAL = 0.8
-"""Probability that the user clicks the middle of a large error."""
-
 NEAR = 3
-"""Voxels, along each axis, from a voxel drawn from the error to the deepest one that is clicked."""
+"""Voxels, along each axis, from a voxel drawn from an error to the end of the part in whose centre is clicked."""
 
 SPOILED = 1.5
 """Weight of a cell that was right before the click."""
@@ -38,7 +35,7 @@ def practise(
     network: PromptableNetwork,
     features: Any,
     targets: Targets,
-    user: SimulatedClicks,
+    user: CarefulClicks,
     classes: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Losses of one round of clicks after the other; gradients reach the network around clicks alone.
@@ -59,8 +56,7 @@ def practise(
             error = user.error(before)
             users = user(stage, before)
             state = network.refine(features, users, state, classes)
-        depth = error_depth(error, targets.masks)
-        others = [_elsewhere(error, depth, targets.masks, user.generator) for _ in range(TRIED - 1)]
+        others = [_elsewhere(error, targets.masks, user.generator) for _ in range(TRIED - 1)]
         tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))
         yield practice_loss(network, features, before, targets, tried, classes)
 
@@ -106,12 +102,12 @@ def practice_loss(
     return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, clicks.labels[:, :, 0] != PADDING)
 
 
-def _elsewhere(error: Tensor, depth: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
-    """One click a class where the error is deepest near a voxel that is drawn from it."""
+def _elsewhere(error: Tensor, truth: Tensor, generator: torch.Generator | None) -> Points:
+    """One click a class in the centre of the error near a voxel that is drawn from it."""
     drawn = sample_error_clicks(error, truth, generator).points[:, :, 0]
     z, y, x = (
         (torch.arange(extent, device=drawn.device) - drawn[..., axis, None]).abs() <= NEAR
         for axis, extent in enumerate(error.shape[2:])
     )
     near = z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
-    return deepest_clicks(depth.masked_fill(~near, -torch.inf), truth)
+    return largest_error_clicks(error & near, truth)

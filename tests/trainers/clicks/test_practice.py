@@ -10,7 +10,8 @@ from msam_nn.networks import Points
 from msam_nn.networks.decoding.neighbourhood import CELLS, Look, Neighbourhood
 from msam_nn.networks.msam import build
 from msam_nn.networks.msam.config import MSAMConfig
-from msam_nn.prompts import SimulatedClicks
+from msam_nn.prompts import CarefulClicks
+from msam_nn.trainers.clicks import practice
 from msam_nn.trainers.clicks.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
 from msam_nn.trainers.targets import Targets
 
@@ -54,7 +55,7 @@ def test_only_the_network_around_clicks_gets_gradients(network, classes):
     targets = targets_of(2)
     if classes is not None:
         targets = targets._replace(masks=targets.masks[:, classes])
-    user = SimulatedClicks(targets.masks, p_central=0.8, reach=network.click_reach)
+    user = CarefulClicks(targets.masks, reach=network.click_reach)
     rounds = 0
     for loss in practise(network, features_of(network), targets, user, classes):
         loss.backward()
@@ -64,12 +65,25 @@ def test_only_the_network_around_clicks_gets_gradients(network, classes):
     assert learned == {"neighbourhood"}
 
 
+def test_others_click_the_centre_of_the_error_near_a_voxel_of_it():
+    """A bar of twenty voxels in which every voxel may be drawn: what lies within three of it is a bar again."""
+    error = torch.zeros(1, 1, 24, 5, 5, dtype=torch.bool)
+    error[0, 0, 2:22, 2, 2] = True
+    clicked = set()
+    for seed in range(60):
+        points, labels = practice._elsewhere(error, error, torch.Generator().manual_seed(seed))
+        z, *beside = points.flatten().tolist()
+        assert beside == [2, 2] and labels.item() == 1
+        clicked.add(z)
+    assert min(clicked) == 3 and max(clicked) == 19 and len(clicked) > 12
+
+
 def test_a_session_goes_on_with_the_newest_weights(network):
     """A network around clicks that lowers everything: from the second round on the user sees its masks."""
     targets, features = targets_of(2), features_of(network)
     seen = []
 
-    class User(SimulatedClicks):
+    class User(CarefulClicks):
         def __call__(self, stage, masks):
             seen.append(masks.clone())
             return super().__call__(stage, masks)
@@ -148,6 +162,6 @@ def test_more_clicks_are_tried_than_made(network, monkeypatch):
         lambda *arguments: tried.append(arguments[4]) or torch.zeros(()),
     )
     targets = targets_of(2)
-    list(practise(network, features_of(network), targets, SimulatedClicks(targets.masks, reach=network.click_reach)))
+    list(practise(network, features_of(network), targets, CarefulClicks(targets.masks, reach=network.click_reach)))
     assert {clicks.labels.shape for clicks in tried} == {(2, 2 * TRIED, 1)}
     assert isinstance(network.neighbourhood, Neighbourhood) and CELLS % 2 == 1
