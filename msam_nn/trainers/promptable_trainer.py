@@ -16,7 +16,7 @@ from msam_nn.prompts import CarefulClicks, Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.augmentation import flips_alone
 from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.clicks.loss import click_loss
-from msam_nn.trainers.clicks.practice import practise
+from msam_nn.trainers.clicks.practice import STEPS_PER_EPOCH, practise
 from msam_nn.trainers.clicks.sessions import ClickRecipe, Session
 from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
@@ -39,8 +39,8 @@ class PromptableTrainer(PlannedTrainer):
     that step.
 
     Networks with initial masks practise clicks in the last quarter of a training: everything is frozen but the network
-    around clicks, images are not augmented but for mirroring, and each is encoded once for many clicks
-    (:mod:`msam_nn.trainers.clicks.practice`).
+    around clicks, images are not augmented but for mirroring, and each is encoded once for many clicks; an epoch has 25
+    such steps instead of 250 (:mod:`msam_nn.trainers.clicks.practice`).
     """
 
     click_recipe = ClickRecipe()
@@ -101,13 +101,21 @@ class PromptableTrainer(PlannedTrainer):
         super().on_train_epoch_start()
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
+        self.begin_practice_if_due()
 
-    def practice_is_due(self) -> bool:
-        return self.promptable.has_initial_masks and self.decided_by_the_first(self.budget_fraction >= PRACTICE_BEGINS)
+    def begin_practice_if_due(self) -> bool:
+        """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""
+        if self.practises or not self.promptable.has_initial_masks:
+            return False
+        due = self.decided_by_the_first(self.budget_fraction >= PRACTICE_BEGINS)
+        if due:
+            self.begin_practice()
+        return due
 
     def begin_practice(self) -> None:
         """From now on clicks are practised, on images that are not augmented but for mirroring."""
         self.practises = True
+        self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, STEPS_PER_EPOCH)
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):  # one with worker processes
                 loader._finish()
@@ -138,8 +146,7 @@ class PromptableTrainer(PlannedTrainer):
 
     def train_step(self, batch: dict) -> dict:
         self.insist_on_declared_labels(finest(batch["target"]))
-        if not self.practises and self.practice_is_due():
-            self.begin_practice()
+        if self.begin_practice_if_due():
             batch = next(self.dataloader_train)
         if self.practises:
             return self.practice_step(batch)

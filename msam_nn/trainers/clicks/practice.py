@@ -21,6 +21,9 @@ from msam_nn.trainers.targets import Targets
 ROUNDS = 10
 """Clicks of the user on each class of an image."""
 
+STEPS_PER_EPOCH = 25
+"""Steps of an epoch at most: each has as many updates as rounds, and takes several times as long as one without."""
+
 TRIED = 3
 """Clicks that are tried on each mask of a session: the user's, with which it goes on, and others."""
 

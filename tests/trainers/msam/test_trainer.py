@@ -107,13 +107,24 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     trainer.on_train_epoch_start()
     trainer.train_step(batch_of(label_batch()))
     assert not trainer.practises
+    assert trainer.num_iterations_per_epoch == 250
     trainer.current_epoch = 3
     before = copy.deepcopy(trainer.msam.state_dict())
-    loss = trainer.train_step({"data": None, "target": label_batch()})["loss"]
-    assert trainer.practises and trainer.dataloader_val == "validation"
+    trainer.on_train_epoch_start()
+    assert trainer.practises and trainer.dataloader_val == "validation" and trainer.num_iterations_per_epoch == 25
+    loss = trainer.train_step(plain)["loss"]
     changed = {name.split(".")[0] for name, value in trainer.msam.state_dict().items() if not value.equal(before[name])}
     assert changed == {"neighbourhood"} and np.isfinite(loss)
     assert sorted({group["lr"] for group in trainer.optimizer.param_groups}) == pytest.approx([0, PRACTICE_RATE])
+
+
+def test_practice_that_begins_within_an_epoch_has_images_of_its_own(make_trainer, monkeypatch):
+    trainer = make_trainer(num_epochs=4)
+    monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([batch_of(label_batch())]), None))
+    trainer.on_train_epoch_start()
+    monkeypatch.setattr(type(trainer), "budget_fraction", 0.8)
+    loss = trainer.train_step({"data": None, "target": label_batch()})["loss"]
+    assert trainer.practises and np.isfinite(loss)
 
 
 def test_practised_images_are_mirrored_and_nothing_else(make_trainer, monkeypatch):
