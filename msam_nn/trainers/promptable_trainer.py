@@ -169,6 +169,7 @@ class PromptableTrainer(PlannedTrainer):
         data, targets, classes = self._on_device(batch, self.draw_classes())
         user = self._clicks(targets, 0, CarefulClicks)
         self.promptable.eval()
+        self.promptable.neighbourhood.train()
         self.lr_scheduler.step(self.current_epoch)  # few steps are long: with a budget of time each is at its own rate
         with self._autocast(), torch.no_grad():
             features = self.promptable.encode(data)

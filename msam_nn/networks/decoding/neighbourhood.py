@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -37,6 +38,10 @@ LOGIT = 4.0
 """What one unit of the last convolution adds to a logit: its weights start at zero and move slowly."""
 
 
+MIRRORS = [axes for n in range(4) for axes in combinations((2, 3, 4), n)]
+"""Axes that are turned round for each mirror image of cells ``(N, C, c, c, c)``."""
+
+
 class Look(NamedTuple):
     """Neighbourhoods of one click a mask, everything ``(B, Q, c, c, c)``.
 
@@ -63,7 +68,8 @@ class Neighbourhood(nn.Module):
     cells an axis; the network sees small and large errors alike and learns from every click for all of them. Every
     cell is compared with the clicked one, for an error goes on where things look as they do at the click, and what
     was missed and what was wrongly included are each other's mirror image. What it adds fades with the distance and
-    starts at zero. Of several clicks in one stage each is shown the masks before the stage.
+    starts at zero; in evaluation it is the mean over the eight mirror images of the cells. Of several clicks in one
+    stage each is shown the masks before the stage.
 
     Arguments:
         channels: of the image's :data:`LEVELS` finest features.
@@ -153,12 +159,21 @@ class Neighbourhood(nn.Module):
         seen = self.first(torch.cat([x.to(own.dtype) for x in inputs], dim=1))
         told = self.at_click(torch.cat([x.to(own.dtype) for x in at_click], dim=1).flatten(1))
         seen = seen + told[..., None, None, None]
-        for block in self.blocks:
-            seen = seen + block(F.leaky_relu(seen))
-        logits, shares = self.last(F.leaky_relu(seen)).unflatten(0, labels.shape).unbind(2)
+        seen = self._convolved(seen) if self.training else self._mirrored(seen)
+        logits, shares = seen.unflatten(0, labels.shape).unbind(2)
         added = self.fading * (LOGIT * sign * logits + height * shares)
         added = added * (labels != PADDING)[..., None, None, None]
         return Look(added, followed, rival, self.fading * _inside(places, shape), places, _back(points, half, shape))
+
+    def _convolved(self, seen: Tensor) -> Tensor:
+        for block in self.blocks:
+            seen = seen + block(F.leaky_relu(seen))
+        return self.last(F.leaky_relu(seen))
+
+    def _mirrored(self, seen: Tensor) -> Tensor:
+        """The mean over the eight mirror images of the cells."""
+        images = self._convolved(torch.cat([seen.flip(axes) for axes in MIRRORS])).chunk(len(MIRRORS))
+        return sum(image.flip(axes) for image, axes in zip(images, MIRRORS, strict=True)) / len(MIRRORS)
 
 
 def best_other(masks: Tensor, *, exclusive: bool) -> Tensor:

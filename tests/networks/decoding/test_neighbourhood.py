@@ -88,6 +88,20 @@ def test_missed_and_included_are_each_others_mirror_image():
     assert a.abs().max() > 0.01
 
 
+@pytest.mark.parametrize("axes", [(2,), (3, 4), (2, 3, 4)])
+def test_a_mirrored_image_gets_mirrored_corrections_in_evaluation_only(axes):
+    """An extent of 25, so that voxel 12 is mirrored to itself."""
+    torch.manual_seed(1)
+    masks, features = ball(25, 6, (10, 14, 11)), torch.randn(1, 2, 25, 25, 25)
+    network, clicks = trained(), click((12, 12, 12), label=0)
+    added = around(network, features, masks, clicks)
+    mirrored = around(network, features.flip(axes), masks.flip(axes), clicks)
+    assert added.any()
+    torch.testing.assert_close(mirrored.flip(axes), added, rtol=1e-4, atol=1e-5)
+    network.train()
+    assert (around(network, features.flip(axes), masks.flip(axes), clicks).flip(axes) - added).abs().max() > 0.01
+
+
 def test_large_and_small_errors_look_alike():
     """The same ball twice as large, clicked in the same place: the same correction, twice as large."""
     network = trained()
