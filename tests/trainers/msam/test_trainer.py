@@ -115,6 +115,7 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     loss = trainer.train_step(plain)["loss"]
     changed = {name.split(".")[0] for name, value in trainer.msam.state_dict().items() if not value.equal(before[name])}
     assert changed == {"neighbourhood"} and np.isfinite(loss)
+    assert [trainer.msam.neighbourhood.training, trainer.msam.initial_decoder.training] == [True, False]
     assert sorted({group["lr"] for group in trainer.optimizer.param_groups}) == pytest.approx([0, PRACTICE_RATE])
 
 
