@@ -102,6 +102,8 @@ class PromptableTrainer(PlannedTrainer):
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
         self.begin_practice_if_due()
+        if self.promptable.has_initial_masks:  # given weights may have practised
+            self.promptable.neighbourhood.practised.fill_(self.practises)
 
     def begin_practice_if_due(self) -> bool:
         """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""
@@ -115,6 +117,7 @@ class PromptableTrainer(PlannedTrainer):
     def begin_practice(self) -> None:
         """From now on clicks are practised, on images that are not augmented but for mirroring."""
         self.practises = True
+        self.promptable.neighbourhood.practised.fill_(True)
         self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, STEPS_PER_EPOCH)
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):  # one with worker processes

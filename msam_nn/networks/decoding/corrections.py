@@ -36,12 +36,14 @@ class Following(NamedTuple):
     reach: where they act, ``(B, K, D, H, W)``: their Gaussians from 0 to 1, the largest of several; the share of a
         learned correction that is wanted at a voxel. A click that tells no size, because there is no border, acts
         everywhere; without a click it is 0.
+    unbounded: which classes ``(B, K)`` have a click that tells no size.
     widths: standard deviation of each click's Gaussian in voxels, ``(B, K, P, 3)``.
     heights: what each clicked voxel lacked, ``(B, K, P)``, once it was no surer than :data:`SUREST`.
     """
 
     masks: Tensor
     reach: Tensor
+    unbounded: Tensor
     widths: Tensor
     heights: Tensor
 
@@ -84,6 +86,7 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
     reach = torch.zeros_like(masks)
+    unbounded = torch.zeros(masks.shape[:2], dtype=torch.bool, device=masks.device)
     widths, heights = [], []
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
         distance = _distance_to_border(masks > 0, points, per_axis)
@@ -93,10 +96,11 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
         heights.append(_lacking(tempered, points, labels, exclusive=False))
         height = heights[-1][..., None, None, None]
         masks = torch.where(height == 0, masks, tempered + height * gaussian)
-        share = torch.where(distance.isinf()[..., None, None, None], 1, gaussian)
-        share = share * (labels != PADDING)[..., None, None, None]
+        sizeless, given = distance.isinf(), labels != PADDING
+        unbounded = unbounded | (sizeless & given)
+        share = torch.where(sizeless[..., None, None, None], 1, gaussian) * given[..., None, None, None]
         reach = torch.maximum(reach, share)
-    return Following(masks, reach, torch.stack(widths, dim=2), torch.stack(heights, dim=2))
+    return Following(masks, reach, unbounded, torch.stack(widths, dim=2), torch.stack(heights, dim=2))
 
 
 def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:

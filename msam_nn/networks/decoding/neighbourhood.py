@@ -73,6 +73,9 @@ class Neighbourhood(nn.Module):
 
     Arguments:
         channels: of the image's :data:`LEVELS` finest features.
+
+    Attributes:
+        practised: bool, kept with the weights: it has learned alone (:mod:`msam_nn.trainers.clicks.practice`).
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -86,6 +89,7 @@ class Neighbourhood(nn.Module):
         nn.init.zeros_(self.last.bias)
         offsets = torch.linspace(-1, 1, CELLS)
         fading = torch.exp(-0.5 * (offsets / FADING) ** 2)
+        self.register_buffer("practised", torch.zeros((), dtype=torch.bool))
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("fading", fading[:, None, None] * fading[:, None] * fading, persistent=False)
 
@@ -120,6 +124,15 @@ class Neighbourhood(nn.Module):
             look = self.look(levels, before, followed, rivals, points, labels, widths, heights)
             added = added + torch.einsum("bqzyx,bqiz,bqjy,bqlx->bqijl", look.added, *look.back)
         return added
+
+    def left_to_decoder(self, following: Following) -> Tensor | None:
+        """The share of a mask decoder's correction that is wanted at each voxel, ``(B, K, D, H, W)``, or None for none
+        at all: where clicks act, and once this network has practised only of clicks that tell no size."""
+        if not self.practised:
+            return following.reach
+        if not following.unbounded.any():
+            return None
+        return following.unbounded[..., None, None, None].expand_as(following.masks).to(following.masks.dtype)
 
     def look(
         self,

@@ -46,8 +46,9 @@ class CorrectingMSAM(MSAM):
     at once: that is the automatic prediction. In a stage the last mask first follows the newest clicks by a rule
     (:func:`~msam_nn.networks.decoding.corrections.follow_points`); M-SAM's adapter, two-way transformer and mask
     decoder see what came of it, and what they give is *added* where the clicks act; a small network around each click,
-    its :class:`~msam_nn.networks.decoding.neighbourhood.Neighbourhood`, has the last word; both start at zero. Classes
-    without a new click stay as they are. A first click on no mask at all starts from logits of 0.
+    its :class:`~msam_nn.networks.decoding.neighbourhood.Neighbourhood`, has the last word; both start at zero. Once
+    that one has practised, the decoder is left the clicks that tell no size, as on no mask at all. Classes without a
+    new click stay as they are. A first click on no mask at all starts from logits of 0.
 
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,
@@ -95,7 +96,8 @@ class CorrectingMSAM(MSAM):
         if written is not None:
             clicks = written if clicks is None else clicks + written
         following = follow_points(before, prompts, unit=self.voxels_per_length)
-        added = self._stage(self.learned, features, prompts, before, following, clicks, classes=classes)
+        share = self.neighbourhood.left_to_decoder(following)
+        added = self._stage(self.learned, features, prompts, before, following, share, clicks, classes=classes)
         return CorrectionState(torch.where(due, following.masks + added, before), clicks)
 
     def learned(
@@ -104,13 +106,16 @@ class CorrectingMSAM(MSAM):
         prompts: Points,
         before: Tensor,
         following: Following,
+        share: Tensor | None,
         clicks: Tensor | None,
         *,
         classes: Tensor | None,
     ) -> Tensor:
         """What a stage adds to the masks that follow its clicks, ``(B, K, D, H, W)``: the mask decoder's correction
-        where the clicks act, and their neighbourhoods'."""
-        decoded = following.reach * self.correction(features.image, *prompts, following.masks, clicks, classes=classes)
+        as far as it is wanted, and their neighbourhoods'."""
+        decoded = 0
+        if share is not None:
+            decoded = share * self.correction(features.image, *prompts, following.masks, clicks, classes=classes)
         rivals = features.rivals if classes is None else features.rivals[:, classes]
         followed = (following.masks + decoded).detach()
         return decoded + self.neighbourhood(features.around, before, followed, rivals, prompts, following)

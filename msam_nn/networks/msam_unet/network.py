@@ -142,16 +142,18 @@ class MSAMUNet(PromptableNetwork):
         clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
         before = state.logits.detach()
         following = follow_points(before, prompts, unit=self.voxels_per_length)
-        added = self.prompt_path(
-            features.image,
-            prompts.points.flatten(0, 1),
-            prompts.labels.flatten(0, 1),
-            following.masks.flatten(0, 1)[:, None],
-            clicks.flatten(0, 1),
-            classes.repeat(b),
-        ).view_as(before)
+        share, masks = self.neighbourhood.left_to_decoder(following), following.masks
+        if share is not None:
+            added = self.prompt_path(
+                features.image,
+                prompts.points.flatten(0, 1),
+                prompts.labels.flatten(0, 1),
+                following.masks.flatten(0, 1)[:, None],
+                clicks.flatten(0, 1),
+                classes.repeat(b),
+            )
+            masks = masks + share * added.view_as(before)
         due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
-        masks = following.masks + following.reach * added
         around = features.around, before, masks.detach(), features.rivals[:, classes]
         masks = masks + self.neighbourhood(*around, prompts, following)
         return UNetState(torch.where(due, masks, before), clicks)

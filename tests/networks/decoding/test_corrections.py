@@ -110,7 +110,8 @@ def test_a_correction_is_wanted_where_the_click_acts():
     """The nearest voxel inside the mask is two slices away: the standard deviation is four voxels."""
     masks = torch.full((1, 1, 40, 40, 40), -2.0)
     masks[:, :, :18] = 2.0
-    reach = follow_points(masks, one_click((19, 20, 20), 1), unit=(1, 1, 1)).reach
+    reach, unbounded = follow_points(masks, one_click((19, 20, 20), 1), unit=(1, 1, 1))[1:3]
+    assert not unbounded.any()
     assert reach[0, 0, 19, 20, 20].item() == 1
     assert reach[0, 0, 23, 20, 20].item() == pytest.approx(0.6065307)
     assert reach[0, 0, 39, 20, 20].item() < 1e-5
@@ -119,8 +120,9 @@ def test_a_correction_is_wanted_where_the_click_acts():
 @pytest.mark.parametrize(("value", "label", "expected"), [(-2.0, 1, 1), (2.0, 1, 1), (-2.0, 0, 1), (-2.0, -1, 0)])
 def test_a_click_that_tells_no_size_acts_everywhere(value, label, expected):
     """No border in the patch; padding asks for nothing."""
-    reach = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1)).reach
-    assert torch.equal(reach, torch.full((1, 1, 5, 5, 5), float(expected)))
+    following = follow_points(torch.full((1, 1, 5, 5, 5), value), one_click((1, 1, 1), label), unit=(1, 1, 1))
+    assert torch.equal(following.reach, torch.full((1, 1, 5, 5, 5), float(expected)))
+    assert following.unbounded.tolist() == [[bool(expected)]]
 
 
 def test_a_click_that_holds_acts_around_itself():

@@ -102,6 +102,18 @@ def test_a_mirrored_image_gets_mirrored_corrections_in_evaluation_only(axes):
     assert (around(network, features.flip(axes), masks.flip(axes), clicks).flip(axes) - added).abs().max() > 0.01
 
 
+def test_once_practised_the_decoder_is_left_clicks_that_tell_no_size():
+    """Two classes: a ball, and nothing at all."""
+    network, clicks = trained(), click((12, 12, 12), classes=2)
+    following = follow_points(torch.cat([ball(25, 6), torch.full((1, 1, 25, 25, 25), -1.0)], 1), clicks, unit=(1, 1, 1))
+    assert network.left_to_decoder(following) is following.reach
+    network.practised.fill_(True)
+    share = network.left_to_decoder(following)
+    assert not share[:, 0].any() and (share[:, 1] == 1).all()
+    bounded = follow_points(ball(25, 6), click((12, 12, 12)), unit=(1, 1, 1))
+    assert network.left_to_decoder(bounded) is None
+
+
 def test_large_and_small_errors_look_alike():
     """The same ball twice as large, clicked in the same place: the same correction, twice as large."""
     network = trained()

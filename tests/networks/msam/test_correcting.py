@@ -77,6 +77,22 @@ def test_what_is_learned_acts_where_the_click_acts():
     assert learned[:, 0, 15, 23, 31].max() < 1e-4
 
 
+def test_once_practised_the_network_around_clicks_answers_alone(monkeypatch):
+    """Where there is a border; without one the mask decoder is asked as before."""
+    model = tiny_model(**CORRECTING)
+    features, clicks = model.encode(tiny_image(model)), click(model, (3, 5, 7))
+    masks = torch.full((2, 1, 16, 24, 32), -2.0)
+    nothing = model.resume(masks.clone())
+    masks[:, :, :3] = 2.0
+    before, unsized = (model.refine(features, clicks, state).logits for state in (model.resume(masks), nothing))
+    model.neighbourhood.practised.fill_(True)
+    assert torch.equal(model.refine(features, clicks, nothing).logits, unsized)
+    monkeypatch.delattr(type(model), "correction")
+    after = model.refine(features, clicks, model.resume(masks)).logits
+    assert not torch.equal(after, before)
+    assert not torch.equal(after, follow_points(masks, clicks, unit=model.config.token_size).masks)
+
+
 def test_a_class_without_a_click_stays_as_it_is():
     model = tiny_model(**CORRECTING, num_classes=2)
     features = model.encode(tiny_image(model))

@@ -104,7 +104,9 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     trainer, plain = make_trainer(num_epochs=4), batch_of(label_batch())
     monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([plain]), "validation"))
     trainer.current_epoch = 2
+    trainer.msam.neighbourhood.practised.fill_(True)  # as given weights may have
     trainer.on_train_epoch_start()
+    assert not trainer.msam.neighbourhood.practised
     trainer.train_step(batch_of(label_batch()))
     assert not trainer.practises
     assert trainer.num_iterations_per_epoch == 250
@@ -116,6 +118,7 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     changed = {name.split(".")[0] for name, value in trainer.msam.state_dict().items() if not value.equal(before[name])}
     assert changed == {"neighbourhood"} and np.isfinite(loss)
     assert [trainer.msam.neighbourhood.training, trainer.msam.initial_decoder.training] == [True, False]
+    assert trainer.msam.neighbourhood.practised
     assert sorted({group["lr"] for group in trainer.optimizer.param_groups}) == pytest.approx([0, PRACTICE_RATE])
 
 

@@ -239,6 +239,23 @@ def test_a_click_acts_in_its_own_stage_only(make):
     assert added[0, 0, 2, 3, 3].abs() < 0.01 and added[0, 0, 13, 28, 28] > 1
 
 
+def test_once_practised_the_prompt_path_is_asked_only_without_a_border(make):
+    trainer = make()
+    network, image = trainer.network.eval(), batch(trainer)["data"][:1]
+    network.neighbourhood.practised.fill_(True)
+    with torch.no_grad():
+        features = network.encode(image)
+        masks = torch.full((1, network.num_classes, 16, 32, 32), -2.0)
+        nothing = network.resume(masks.clone())
+        masks[..., :8] = 2.0
+        asked = []
+        network.prompt_path.register_forward_hook(lambda *_: asked.append(True))
+        network.refine(features, click(network, (8, 16, 10)), network.resume(masks))
+        assert not asked
+        network.refine(features, click(network, (8, 16, 10)), nothing)
+        assert asked
+
+
 def test_resuming_continues_where_a_stage_ended(make):
     network = make().promptable.eval()
     first, second = click(network, (8, 16, 16)), click(network, (3, 5, 7), 0)
