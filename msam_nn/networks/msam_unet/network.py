@@ -50,7 +50,7 @@ class MSAMUNet(PromptableNetwork):
     ``network(image)`` is the U-Net's own answer, with deep supervision where it is switched on. In a stage the logits
     follow the newest clicks by a rule (:func:`~msam_nn.networks.decoding.corrections.follow_points`), and the prompt
     path and then the clicks' neighbourhoods add to what came of it where they act; classes without a click stay as they
-    are.
+    are. Once the neighbourhoods have practised, the prompt path is left the clicks that tell no size.
 
     Arguments:
         unet: plain or residual, with ``encoder`` and ``decoder``.
