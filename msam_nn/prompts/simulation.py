@@ -1,7 +1,8 @@
 """A simulated user clicks where the mask is wrong.
 
 Training clicks on the device, without waiting for it and without shapes that depend on data: uniformly in the error
-region, or near the centre of a large error. Evaluation clicks the centre of the largest error exactly, on the host.
+region, or near the centre of a large error. Evaluation, and practice at the end of a training, click the centre of the
+largest error exactly, on the host.
 """
 
 from __future__ import annotations
@@ -74,20 +75,12 @@ def largest_error_clicks(error: Tensor, target: Tensor) -> Points:
     Arguments, returns: like :func:`sample_error_clicks`.
     """
     masks = (x.flatten(0, 1).cpu().numpy() for x in (error, target))
-    points, labels = zip(*(_largest_error_click(*pair) for pair in zip(*masks, strict=True)), strict=True)
+    clicks = [click_of_largest_error(wrong ^ true, true) for wrong, true in zip(*masks, strict=True)]
+    points, labels = zip(*(click or ((0, 0, 0), PADDING) for click in clicks), strict=True)
     shape = (*error.shape[:2], 1)
     return Points(
         torch.tensor(points, device=error.device).view(*shape, 3), torch.tensor(labels, device=error.device).view(shape)
     )
-
-
-def _largest_error_click(error: np.ndarray, target: np.ndarray) -> tuple[tuple[int, int, int], int]:
-    boxes = ndimage.find_objects(error.view(np.uint8))
-    if not boxes:
-        return (0, 0, 0), PADDING
-    wrong, true = error[boxes[0]], target[boxes[0]]
-    voxel, label = click_of_largest_error(wrong ^ true, true)
-    return tuple(axis.start + i for axis, i in zip(boxes[0], voxel, strict=True)), label
 
 
 def _mean_along(values: Tensor, axis: int, radius: int) -> Tensor:
@@ -145,12 +138,15 @@ def click_of_largest_error(
     Returns:
         ``(voxel, label)`` with label 1 for a missed and 0 for a wrongly included piece; None for a perfect mask.
     """
+    boxes = ndimage.find_objects((prediction ^ target).view(np.uint8))
+    if not boxes:
+        return None
+    prediction, target = prediction[boxes[0]], target[boxes[0]]
     pieces = [(_largest_component(target & ~prediction), 1), (_largest_component(prediction & ~target), 0)]
     pieces = [(component, label) for component, label in pieces if component is not None]
-    if not pieces:
-        return None
     component, label = max(pieces, key=lambda piece: piece[0][0].sum())
-    return _deepest_voxel(*component, spacing), label
+    voxel = _deepest_voxel(*component, spacing)
+    return tuple(axis.start + i for axis, i in zip(boxes[0], voxel, strict=True)), label
 
 
 def uniform_click(

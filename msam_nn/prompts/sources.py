@@ -121,7 +121,11 @@ class SimulatedClicks:
     def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
         if stage < self.first_click:
             return None
-        clicks = self._click(self.error(masks))
+        return self.click(self.error(masks))
+
+    def click(self, error: Tensor) -> Points:
+        """One click a class on what :meth:`error` showed."""
+        clicks = self._click(error)
         if self.reach is not None:
             self.given.append(clicks)
         return clicks

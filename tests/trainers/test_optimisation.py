@@ -10,17 +10,7 @@ from msam_nn.trainers.optimisation import (
     parameter_groups,
 )
 
-TINY = dict(
-    patch_size=(8, 8, 8),
-    token_size=(4, 4, 4),
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    decoder_dim=24,
-    decoder_heads=2,
-    decoder_mlp_dim=24,
-    adapter_heads=2,
-)
+GRID = dict(patch_size=(8, 8, 8), token_size=(4, 4, 4))
 
 
 def names(model, parameters):
@@ -28,8 +18,8 @@ def names(model, parameters):
     return {name for name, p in model.named_parameters() if id(p) in ids}
 
 
-def test_only_matrices_decay():
-    model = MSAM(MSAMConfig(1, 1, **TINY))
+def test_only_matrices_decay(tiny_sizes):
+    model = MSAM(MSAMConfig(1, 1, **tiny_sizes, **GRID))
     decay, keep = (group["params"] for group in parameter_groups(model, 0.1))
     decayed, kept = names(model, decay), names(model, keep)
     assert "image_encoder.blocks.0.attn.qkv.weight" in decayed
@@ -46,8 +36,8 @@ def test_only_matrices_decay():
     assert decayed | kept == {name for name, _ in model.named_parameters()}
 
 
-def test_frozen_parameters_are_in_no_group():
-    model = MSAM(MSAMConfig(1, 1, lora_rank=2, **TINY))
+def test_frozen_parameters_are_in_no_group(tiny_sizes):
+    model = MSAM(MSAMConfig(1, 1, lora_rank=2, **tiny_sizes, **GRID))
     listed = {name for group in parameter_groups(model, 0.1) for name in names(model, group["params"])}
     assert "image_encoder.blocks.0.attn.qkv.lora_a_q.weight" in listed
     assert "image_encoder.blocks.0.attn.qkv.weight" not in listed

@@ -37,7 +37,6 @@ MASK_SCALE, SURE_SCALE, HEIGHT_SCALE = 2.0, 8.0, 4.0
 LOGIT = 4.0
 """What one unit of the last convolution adds to a logit: its weights start at zero and move slowly."""
 
-
 MIRRORS = [axes for n in range(4) for axes in combinations((2, 3, 4), n)]
 """Axes that are turned round for each mirror image of cells ``(N, C, c, c, c)``."""
 

@@ -48,16 +48,16 @@ def practise(
     Arguments:
         network: with initial masks.
         features: of an image, without gradient.
-        user: makes the session's clicks, from the first stage on.
+        user: makes the session's clicks.
         classes: those refined, whose targets these are; None for all.
     """
     with torch.no_grad():
         state = network.refine(features, None, None, classes)
-    for stage in range(ROUNDS):
+    for _ in range(ROUNDS):
         with torch.no_grad():
             before = network.masks(state)
             error = user.error(before)
-            users = user(stage, before)
+            users = user.click(error)
             state = network.refine(features, users, state, classes)
         others = [_elsewhere(error, targets.masks, user.generator) for _ in range(TRIED - 1)]
         tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))

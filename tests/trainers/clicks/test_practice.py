@@ -15,16 +15,9 @@ from msam_nn.trainers.clicks import practice
 from msam_nn.trainers.clicks.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
 from msam_nn.trainers.targets import Targets
 
-TINY = dict(
+CORRECTING = dict(
     patch_size=(16, 16, 16),
     token_size=(8, 8, 8),
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    decoder_dim=24,
-    decoder_heads=2,
-    decoder_mlp_dim=24,
-    adapter_heads=2,
     pyramid=(4, 6, 8, 10),
     initial_masks=True,
     n_auto_stages=1,
@@ -40,9 +33,9 @@ def targets_of(classes):
 
 
 @pytest.fixture
-def network():
+def network(tiny_sizes):
     torch.manual_seed(0)
-    return build(MSAMConfig(1, 2, **TINY)).eval()
+    return build(MSAMConfig(1, 2, **tiny_sizes, **CORRECTING)).eval()
 
 
 def features_of(network):
@@ -84,9 +77,9 @@ def test_a_session_goes_on_with_the_newest_weights(network):
     seen = []
 
     class User(CarefulClicks):
-        def __call__(self, stage, masks):
+        def error(self, masks):
             seen.append(masks.clone())
-            return super().__call__(stage, masks)
+            return super().error(masks)
 
     rounds = practise(network, features, targets, User(targets.masks, reach=network.click_reach))
     next(rounds)
