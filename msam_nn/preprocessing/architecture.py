@@ -120,11 +120,11 @@ def choose_pyramid(memory_gb: float) -> tuple[int, ...]:
 
 
 def token_edges(spacing: Sequence[float], finest: int) -> Triple:
-    """Voxels per token and axis so that tokens are about isotropic in mm; ``finest`` applies to the finest spacing."""
-    spacing = np.asarray(spacing, dtype=float)
-    ideal = finest * spacing.min() / spacing
-    allowed = np.array([edge for edge in TOKEN_EDGES if edge <= finest])
-    return tuple(int(allowed[np.abs(np.log2(allowed / edge)).argmin()]) for edge in ideal)
+    """Voxels per token and axis: ``finest`` on the finest axis, half as many for each time that an axis has twice its
+    spacing. So nnU-Net pools, and the pyramid's levels halve all axes at once wherever cells are not twice as long as
+    wide."""
+    halvings = np.floor(np.log2(np.asarray(spacing, dtype=float) / min(spacing)) + 1e-6)
+    return tuple(max(TOKEN_EDGES[0], finest >> int(n)) for n in halvings)
 
 
 def design_for_image(

@@ -47,5 +47,6 @@ def trained(run, nnunet_folders):
         "-device",
         "cpu",
         "--npz",
+        MSAM_NN_SEED="1",
     )
     return nnunet_folders["nnUNet_results"] / "Dataset900_TumourPhantom" / "MSAMTrainer_1epoch__MSAMPlans__3d_fullres"

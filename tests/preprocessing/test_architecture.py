@@ -1,7 +1,9 @@
 import pytest
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
 from msam_nn.errors import UserError
 from msam_nn.networks import BUILDER, MSAMConfig
+from msam_nn.networks.encoders.pyramid import level_steps, pyramid_strides
 from msam_nn.preprocessing.architecture import (
     MODEL_SIZES,
     choose_model_size,
@@ -23,10 +25,19 @@ from msam_nn.preprocessing.memory import training_memory_gb
         ((4, 1, 1), 16, (4, 16, 16)),
         ((2, 1, 1), 16, (8, 16, 16)),
         ((10, 1.5, 1.5), 16, (4, 16, 16)),
+        ((10, 1.5, 1.5), 8, (4, 8, 8)),
+        ((5.5, 3.3, 5.5), 8, (8, 8, 8)),
+        ((2.5, 0.8, 0.8), 16, (8, 16, 16)),
     ],
 )
-def test_tokens_are_about_isotropic_in_mm(spacing, finest, expected):
+def test_tokens_have_half_the_voxels_for_each_doubling_of_the_spacing(spacing, finest, expected):
     assert token_edges(spacing, finest) == expected
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (5.5, 3.3, 5.5), (2, 1, 1), (2.5, 0.8, 0.8), (5, 1, 1), (1, 1.3, 2.1)])
+def test_the_pyramid_halves_the_axes_that_nnu_net_pools(spacing):
+    pooled = get_pool_and_conv_props(spacing, (128, 128, 128), 4, 999999)[1]
+    assert level_steps(pyramid_strides(token_edges(spacing, 16))) == [tuple(step) for step in pooled[1:5]]
 
 
 def test_token_budget_grows_with_the_root_of_memory():
@@ -66,7 +77,7 @@ def test_sharp_clicks_go_with_a_pyramid():
 
 def test_large_images_get_coarse_tokens_within_the_budget():
     large = design((130.0, 512.0, 512.0), (2.5, 0.8, 0.8))
-    assert large.config().n_tokens <= 1024 and large.token_size == (4, 16, 16)
+    assert large.config().n_tokens <= 1024 and large.token_size == (8, 16, 16)
     assert all(p <= 1.2 * m for p, m in zip(large.patch_size, (130, 512, 512), strict=True))
 
 

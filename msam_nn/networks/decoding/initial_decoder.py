@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from msam_nn.networks.encoders.pyramid import level_steps
 from msam_nn.networks.layers.basic import Triple
 
+LOGIT = 4.0
+"""What one unit of a head adds to a logit. Under AdamW a weight moves by a learning rate a step at most, and masks
+start far below zero: without this some networks still gave empty ones after two hundred steps (``benchmarks/NOTES.md``)."""
+
 
 class InitialDecoder(nn.Module):
     """From the image embedding and the pyramid's levels to mask logits of every class, in one pass.
@@ -43,7 +47,9 @@ class InitialDecoder(nn.Module):
         )
         self.heads = nn.ModuleList(nn.Conv3d(width, num_classes, 1) for width in widths[-2::-1])
         for head in self.heads:
-            nn.init.constant_(head.bias, mask_prior)
+            nn.init.constant_(head.bias, mask_prior / LOGIT)
+            with torch.no_grad():
+                head.weight /= LOGIT
         nn.init.zeros_(self.embed.weight)
         nn.init.zeros_(self.embed.bias)
 
@@ -64,5 +70,5 @@ class InitialDecoder(nn.Module):
         for level, up, mix, head in zip(reversed(finer), self.ups, self.mixes, self.heads, strict=True):
             features.append(mix(torch.cat([up(features[-1]), level], dim=1)))
             if every_level or head is self.heads[-1]:
-                masks.append(head(features[-1]))
+                masks.append(LOGIT * head(features[-1]))
         return features[::-1], masks[::-1]
