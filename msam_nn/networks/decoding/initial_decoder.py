@@ -12,7 +12,7 @@ from msam_nn.networks.layers.basic import Triple
 
 LOGIT = 4.0
 """What one unit of a head adds to a logit. Under AdamW a weight moves by a learning rate a step at most, and masks
-start far below zero: without this some networks still gave empty ones after two hundred steps (``benchmarks/NOTES.md``)."""
+start far below zero: without this some networks still gave empty ones after 200 steps (``benchmarks/NOTES.md``)."""
 
 
 class InitialDecoder(nn.Module):
