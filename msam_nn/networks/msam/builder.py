@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msam_nn.networks.msam.config import MSAMConfig
@@ -9,9 +10,9 @@ from msam_nn.networks.msam.correcting import CorrectingMSAM
 from msam_nn.networks.msam.network import MSAM
 
 
-def build(config: MSAMConfig, deep_supervision: bool = False) -> MSAM:
-    """The network that ``config`` describes."""
-    return CorrectingMSAM(config, deep_supervision) if config.initial_masks else MSAM(config)
+def build(config: MSAMConfig, deep_supervision: bool = False, spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> MSAM:
+    """The network that ``config`` describes; ``spacing`` of the voxels, per axis, is :class:`CorrectingMSAM`'s."""
+    return CorrectingMSAM(config, deep_supervision, spacing) if config.initial_masks else MSAM(config)
 
 
 def build_from_plans(input_channels: int, num_classes: int, deep_supervision: bool = False, **arch_kwargs: Any) -> MSAM:

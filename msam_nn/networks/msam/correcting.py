@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -53,11 +54,14 @@ class CorrectingMSAM(MSAM):
     Arguments:
         deep_supervision: ``network(image)``, and a training's ``network(image, prompt_source)`` beside the stages,
             give logits of every level.
+        spacing: of the voxels, per axis: how far a click reaches.
     """
 
     has_initial_masks = True
 
-    def __init__(self, config: MSAMConfig, deep_supervision: bool = False) -> None:
+    def __init__(
+        self, config: MSAMConfig, deep_supervision: bool = False, spacing: Sequence[float] = (1.0, 1.0, 1.0)
+    ) -> None:
         super().__init__(config)
         self.deep_supervision = deep_supervision
         self.initial_decoder = InitialDecoder(
@@ -68,7 +72,7 @@ class CorrectingMSAM(MSAM):
             mask_prior=config.mask_prior,
         )
         self.neighbourhood = Neighbourhood(self.pyramid.widths[:LEVELS])
-        self.voxels_per_length = config.token_size
+        self.voxels_per_length = tuple(max(spacing) / s for s in spacing)
         self.click_reach = HELD
 
     def encode(self, image: Tensor) -> CorrectableFeatures:

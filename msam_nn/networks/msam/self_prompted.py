@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,14 @@ from msam_nn.networks.promptable import PromptSource
 class SelfPromptedMSAM(CorrectingMSAM):
     """Without a prompt source, the initial mask is corrected by one more stage, prompted by ``automatic_prompts``."""
 
-    def __init__(self, config: MSAMConfig, deep_supervision: bool, automatic_prompts: PromptSource) -> None:
-        super().__init__(config, deep_supervision)
+    def __init__(
+        self,
+        config: MSAMConfig,
+        deep_supervision: bool,
+        spacing: Sequence[float],
+        automatic_prompts: PromptSource,
+    ) -> None:
+        super().__init__(config, deep_supervision, spacing)
         self.automatic_prompts = automatic_prompts
 
     @torch.compiler.disable(recursive=False)

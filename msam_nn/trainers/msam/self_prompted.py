@@ -38,7 +38,7 @@ class MSAMSelfPromptedTrainer(MSAMTrainer):
                 f"prompts from: plan with MSAMPlanner."
             )
         source = AutomaticPrompts(exclusive=config.background)
-        network = SelfPromptedMSAM(config, enable_deep_supervision, source)
+        network = SelfPromptedMSAM(config, enable_deep_supervision, configuration_manager.spacing, source)
         network.freeze_multimask_output()
         return network
 

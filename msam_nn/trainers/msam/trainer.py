@@ -38,7 +38,7 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
     ) -> nn.Module:
         """Build the network from the plans alone; nnU-Net's predictor calls this too."""
         config = network_config(configuration_manager, num_input_channels, num_output_channels)
-        network = build(config, enable_deep_supervision)
+        network = build(config, enable_deep_supervision, configuration_manager.spacing)
         network.freeze_multimask_output()
         return network
 

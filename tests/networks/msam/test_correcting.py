@@ -51,7 +51,7 @@ def test_before_training_the_mask_follows_clicks_by_the_rule(label, prior):
     features = model.encode(tiny_image(model))
     before = model.refine(features, None, None)
     after = model.refine(features, click(model, label=label), before)
-    followed = follow_points(before.logits, click(model, label=label), unit=model.config.token_size).masks
+    followed = follow_points(before.logits, click(model, label=label), unit=model.voxels_per_length).masks
     assert torch.equal(after.logits, followed)
     assert not torch.equal(after.logits, before.logits)
 
@@ -71,7 +71,7 @@ def test_what_is_learned_acts_where_the_click_acts():
     masks = torch.full((2, 1, 16, 24, 32), -2.0)
     masks[:, :, :3] = 2.0
     after = model.refine(model.encode(tiny_image(model)), click(model, (3, 5, 7)), model.resume(masks))
-    followed = follow_points(masks, click(model, (3, 5, 7)), unit=model.config.token_size).masks
+    followed = follow_points(masks, click(model, (3, 5, 7)), unit=model.voxels_per_length).masks
     learned = (after.logits - followed).detach().abs()
     assert learned[:, 0, 3, 5, 7].min() > 1e-3
     assert learned[:, 0, 15, 23, 31].max() < 1e-4
@@ -90,7 +90,7 @@ def test_once_practised_the_network_around_clicks_answers_alone(monkeypatch):
     monkeypatch.delattr(type(model), "correction")
     after = model.refine(features, clicks, model.resume(masks)).logits
     assert not torch.equal(after, before)
-    assert not torch.equal(after, follow_points(masks, clicks, unit=model.config.token_size).masks)
+    assert not torch.equal(after, follow_points(masks, clicks, unit=model.voxels_per_length).masks)
 
 
 def test_a_class_without_a_click_stays_as_it_is():

@@ -17,6 +17,7 @@ from msam_nn.trainers.clicks.log import CLICK_DICE
 from msam_nn.trainers.clicks.loss import click_loss
 from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam.paper import MSAMPaperTrainer
+from msam_nn.trainers.msam.self_prompted import MSAMSelfPromptedTrainer
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.optimisation import PRACTICE_RATE
 
@@ -61,6 +62,13 @@ def test_it_is_an_nnunet_trainer_with_the_signature_nnunet_reads(make_trainer):
     assert isinstance(trainer, nnUNetTrainer)
     assert set(trainer.my_init_kwargs) == {"plans", "configuration", "fold", "dataset_json", "device"}
     assert trainer.enable_deep_supervision
+
+
+@pytest.mark.parametrize("trainer_class", [MSAMTrainer, MSAMSelfPromptedTrainer])
+def test_clicks_reach_as_far_in_mm_along_every_axis(make_trainer, phantom_plans, trainer_class):
+    trainer = make_trainer(trainer_class)
+    coarse, fine, _ = phantom_plans[0]["configurations"]["3d_fullres"]["spacing"]
+    assert coarse > 2 * fine and trainer.msam.voxels_per_length == pytest.approx((1, coarse / fine, coarse / fine))
 
 
 def test_a_step_learns(make_trainer):
