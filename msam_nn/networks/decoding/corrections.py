@@ -48,6 +48,11 @@ class Following(NamedTuple):
     heights: Tensor
 
 
+def equal_lengths(spacing: Sequence[float]) -> tuple[float, ...]:
+    """Voxels that count as equally far, per axis: one along the axis of the largest ``spacing``."""
+    return tuple(max(spacing) / s for s in spacing)
+
+
 def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], exclusive: bool) -> Tensor:
     """Mask logits ``(B, K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
@@ -81,7 +86,7 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
 
     Arguments:
         newest: ``(B, K, P, ...)``, P from 1 on.
-        unit: voxels that count as equally far, per axis: the inverse of the spacing, up to a factor.
+        unit: voxels that count as equally far, per axis, up to a factor (:func:`equal_lengths`).
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))

@@ -8,18 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from msam_nn.networks.encoders.pyramid import level_steps
-from msam_nn.networks.layers.basic import Triple
-
-LOGIT = 4.0
-"""What one unit of a head adds to a logit. Under AdamW a weight moves by a learning rate a step at most, and masks
-start far below zero: without this some networks still gave empty ones after 200 steps (``benchmarks/NOTES.md``)."""
+from msam_nn.networks.layers.basic import LOGIT, Triple
 
 
 class InitialDecoder(nn.Module):
     """From the image embedding and the pyramid's levels to mask logits of every class, in one pass.
 
     Each level is a transposed convolution, the pyramid's features of that level beside it, and one convolution with
-    instance norm; a head a level gives masks, as nnU-Net's deep supervision has them.
+    instance norm; a head a level gives masks, as nnU-Net's deep supervision has them. Masks start far below zero, and
+    heads that moved slower left some networks with empty ones after 200 steps (``benchmarks/NOTES.md``).
 
     Arguments:
         dim: width ``T`` of the image embedding.

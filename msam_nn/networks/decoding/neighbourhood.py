@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import Following
+from msam_nn.networks.layers.basic import LOGIT
 from msam_nn.networks.promptable import PADDING, POSITIVE, Points
 
 CELLS = 11
@@ -33,9 +34,6 @@ OTHER_INPUTS = 10
 
 MASK_SCALE, SURE_SCALE, HEIGHT_SCALE = 2.0, 8.0, 4.0
 """Logits at which inputs saturate: masks, how sure they are, and what the clicked voxel lacked."""
-
-LOGIT = 4.0
-"""What one unit of the last convolution adds to a logit: its weights start at zero and move slowly."""
 
 MIRRORS = [axes for n in range(4) for axes in combinations((2, 3, 4), n)]
 """Axes that are turned round for each mirror image of cells ``(N, C, c, c, c)``."""

@@ -16,6 +16,9 @@ CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 """Convolutions by their number of axes."""
 
+LOGIT = 4.0
+"""What one unit of a last convolution adds to a logit: under AdamW a weight moves by a learning rate a step at most."""
+
 
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channel axis of ``(B, C, ...)``, eps 1e-6."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from msam_nn.networks.decoding.corrections import HELD, Following, follow_points
+from msam_nn.networks.decoding.corrections import HELD, Following, equal_lengths, follow_points
 from msam_nn.networks.decoding.initial_decoder import InitialDecoder
 from msam_nn.networks.decoding.neighbourhood import LEVELS, Neighbourhood, best_other
 from msam_nn.networks.decoding.pyramid_decoder import squash
@@ -72,7 +72,7 @@ class CorrectingMSAM(MSAM):
             mask_prior=config.mask_prior,
         )
         self.neighbourhood = Neighbourhood(self.pyramid.widths[:LEVELS])
-        self.voxels_per_length = tuple(max(spacing) / s for s in spacing)
+        self.voxels_per_length = equal_lengths(spacing)
         self.click_reach = HELD
 
     def encode(self, image: Tensor) -> CorrectableFeatures:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from msam_nn.networks.decoding.corrections import HELD, follow_points
+from msam_nn.networks.decoding.corrections import HELD, equal_lengths, follow_points
 from msam_nn.networks.decoding.neighbourhood import LEVELS, Neighbourhood, best_other
 from msam_nn.networks.layers.basic import Triple, gaussian_factors
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
@@ -67,7 +67,7 @@ class MSAMUNet(PromptableNetwork):
         super().__init__()
         self.patch_size, self.background = tuple(patch_size), background
         self.num_classes = num_outputs - int(background)
-        self.voxels_per_length = tuple(max(spacing) / s for s in spacing)
+        self.voxels_per_length = equal_lengths(spacing)
         self.click_reach = HELD
         self.unet = unet
         self.prompt_path = PromptPath(

@@ -3,7 +3,7 @@ import torch
 
 from msam_nn.inference.clicks import Click, honour_clicks
 from msam_nn.networks import Points
-from msam_nn.networks.decoding.corrections import follow_points, honour_points
+from msam_nn.networks.decoding.corrections import equal_lengths, follow_points, honour_points
 
 SIGMA = (1.0, 1.5, 2.0)
 
@@ -12,6 +12,10 @@ def one_click(voxel, label, k=1):
     labels = torch.full((1, k, 1), -1)
     labels[0, 0, 0] = label
     return Points(torch.tensor(voxel).expand(1, k, 1, 3), labels)
+
+
+def test_as_many_voxels_as_make_the_same_length():
+    assert equal_lengths((6.0, 1.5, 2.0)) == (1, 4, 3)
 
 
 def test_an_overlooked_click_raises_its_surroundings():
