@@ -68,14 +68,14 @@ def central_error_clicks(error: Tensor, target: Tensor) -> Points:
     return Points(torch.stack([z, yx // w, yx % w], dim=-1), labels)
 
 
-def largest_error_clicks(error: Tensor, target: Tensor) -> Points:
+def largest_error_clicks(error: Tensor, target: Tensor, spacing: Sequence[float] = (1, 1, 1)) -> Points:
     """One click per sample and class in the centre of the largest error, exactly as the evaluation's user clicks
     (:func:`click_of_largest_error`); on the host, which a GPU waits for.
 
-    Arguments, returns: like :func:`sample_error_clicks`.
+    Arguments, returns: like :func:`sample_error_clicks`; spacing: voxel size per axis.
     """
     masks = (x.flatten(0, 1).cpu().numpy() for x in (error, target))
-    clicks = [click_of_largest_error(wrong ^ true, true) for wrong, true in zip(*masks, strict=True)]
+    clicks = [click_of_largest_error(wrong ^ true, true, spacing) for wrong, true in zip(*masks, strict=True)]
     points, labels = zip(*(click or ((0, 0, 0), PADDING) for click in clicks), strict=True)
     shape = (*error.shape[:2], 1)
     return Points(

@@ -7,6 +7,7 @@ A source is called before each stage with the stage's index and the full-resolut
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -154,7 +155,15 @@ class SimulatedClicks:
 
 
 class CarefulClicks(SimulatedClicks):
-    """Every click in the centre of the largest error, found as the evaluation finds it, on the host."""
+    """Every click in the centre of the largest error, found as the evaluation finds it, on the host.
+
+    Arguments:
+        spacing: voxel size in mm per axis.
+    """
+
+    def __init__(self, target: Tensor, *, spacing: Sequence[float] = (1, 1, 1), **options: Any) -> None:
+        super().__init__(target, **options)
+        self.spacing = spacing
 
     def _click(self, error: Tensor) -> Points:
-        return largest_error_clicks(error, self.target)
+        return largest_error_clicks(error, self.target, self.spacing)

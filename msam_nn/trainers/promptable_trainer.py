@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -170,7 +172,7 @@ class PromptableTrainer(PlannedTrainer):
     def practice_step(self, batch: dict) -> dict:
         """As many updates as a session has clicks; the mean of their losses."""
         data, targets, classes = self._on_device(batch, self.draw_classes())
-        user = self._clicks(targets, 0, CarefulClicks)
+        user = self._clicks(targets, 0, CarefulClicks, spacing=self.configuration_manager.spacing)
         self.promptable.eval()
         self.promptable.neighbourhood.train()
         self.lr_scheduler.step(self.current_epoch)  # few steps are long: with a budget of time each is at its own rate
@@ -271,7 +273,7 @@ class PromptableTrainer(PlannedTrainer):
         return batch["data"].to(self.device, non_blocking=True), targets, classes
 
     def _clicks(
-        self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks
+        self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks, **options: Any
     ) -> SimulatedClicks:
         return user(
             targets.masks,
@@ -281,4 +283,5 @@ class PromptableTrainer(PlannedTrainer):
             p_central=self.click_recipe.p_central,
             reach=self.promptable.click_reach if self.click_recipe.corrected else None,
             generator=self.click_generator,
+            **options,
         )

@@ -181,7 +181,8 @@ def test_careful_clicks_are_those_of_the_evaluation():
 
 def test_careful_clicks_on_random_errors_are_those_of_single_masks():
     error, target = torch.rand(2, 1, 3, 12, 10, 14, generator=torch.Generator().manual_seed(3)) > 0.6
-    points, labels = largest_error_clicks(error, target)
+    spacing = (3.0, 0.8, 1.0)
+    points, labels = largest_error_clicks(error, target, spacing)
     rows = zip((error ^ target)[0].numpy(), target[0].numpy(), strict=True)
-    expected = [click_of_largest_error(*row) for row in rows]
+    expected = [click_of_largest_error(*row, spacing) for row in rows]
     assert [(tuple(p), n) for p, n in zip(points[0, :, 0].tolist(), labels[0, :, 0].tolist(), strict=True)] == expected

@@ -123,6 +123,15 @@ def test_careful_clicks_fall_in_the_centre_of_the_largest_error_every_time():
         assert points[0, 0, 0].tolist() == [4, 4, 11] and labels.item() == 1
 
 
+def test_careful_clicks_tell_depth_in_mm():
+    """A plate of one by seven by seven voxels and a cube of three at its side: by voxels the cube is deeper."""
+    target = torch.zeros(1, 1, 9, 9, 12, dtype=torch.bool)
+    target[..., 4, 1:8, 1:8] = True
+    target[..., 3:6, 3:6, 8:11] = True
+    assert CarefulClicks(target)(0, None).points[0, 0, 0].tolist() == [4, 4, 9]
+    assert CarefulClicks(target, spacing=(5.0, 1.0, 1.0))(0, None).points[0, 0, 0].tolist() == [4, 4, 4]
+
+
 def test_the_user_sees_corrected_masks():
     """The network overlooks the click in the middle of a row; its correction covers the neighbours, not the ends."""
     target = masks_of((0, 1, 1, 1)) > 0

@@ -64,7 +64,8 @@ def test_others_click_the_centre_of_the_error_near_a_voxel_of_it():
     error[0, 0, 2:22, 2, 2] = True
     clicked = set()
     for seed in range(60):
-        points, labels = practice._elsewhere(error, error, torch.Generator().manual_seed(seed))
+        user = CarefulClicks(error, generator=torch.Generator().manual_seed(seed))
+        points, labels = practice._elsewhere(error, error, user)
         z, *beside = points.flatten().tolist()
         assert beside == [2, 2] and labels.item() == 1
         clicked.add(z)
