@@ -17,8 +17,9 @@ MARGIN = 1.0
 REACH = 2.0
 """Standard deviation of a newest click's Gaussian, in distances from the click to the border of the mask."""
 
-FARTHEST = 0.2
-"""That standard deviation at most, as a share of the patch."""
+FARTHEST, FARTHEST_EXCLUDED = 0.2, 0.125
+"""That standard deviation at most, as a share of the patch: of a click on something missed, and of one on something
+wrongly included, where what is spoiled costs more Dice than what is mended gives."""
 
 SUREST = 6.0
 """Logit beyond which a mask's certainty counts for nothing where a click acts: a voxel that was pushed far down by
@@ -89,13 +90,14 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
         unit: voxels that count as equally far, per axis, up to a factor (:func:`equal_lengths`).
     """
     per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
-    farthest = FARTHEST * min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
+    patch = min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
     reach = torch.zeros_like(masks)
     unbounded = torch.zeros(masks.shape[:2], dtype=torch.bool, device=masks.device)
     widths, heights = [], []
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
         distance = _distance_to_border(masks > 0, points, per_axis)
-        widths.append((REACH * distance).clamp(max=farthest)[..., None] * per_axis)
+        farthest = patch * torch.where(labels == NEGATIVE, FARTHEST_EXCLUDED, FARTHEST)
+        widths.append(torch.minimum(REACH * distance, farthest)[..., None] * per_axis)
         gaussian = _gaussian(masks, points, widths[-1])
         tempered = torch.lerp(masks, masks.clamp(-SUREST, SUREST), gaussian)
         heights.append(_lacking(tempered, points, labels, exclusive=False))

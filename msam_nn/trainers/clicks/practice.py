@@ -30,7 +30,7 @@ TRIED = 3
 NEAR = 3
 """Voxels, along each axis, from a voxel drawn from an error to the end of the part in whose centre is clicked."""
 
-SPOILED = 1.5
+SPOILED = 2.0
 """Weight of a cell that was right before the click."""
 
 

@@ -71,11 +71,11 @@ def test_it_leaves_its_argument_alone():
 def test_a_newest_click_reaches_as_far_as_its_error():
     """A ball's centre is three voxels inside a mask of logit 2: 2 + 1 are taken away, and at the border, three voxels
     on, where half a standard deviation is, exp(-1/8) of them."""
-    masks = torch.full((1, 1, 41, 41, 41), -2.0)
-    masks[..., 18:23, 18:23, 18:23] = 2.0
-    followed = follow_points(masks, one_click((20, 20, 20), 0), unit=(1, 1, 1)).masks
-    assert followed[0, 0, 20, 20, 20].item() == pytest.approx(-1)
-    assert followed[0, 0, 20, 20, 23].item() == pytest.approx(-2 - 3 * 0.8824969)
+    masks = torch.full((1, 1, 49, 49, 49), -2.0)
+    masks[..., 22:27, 22:27, 22:27] = 2.0
+    followed = follow_points(masks, one_click((24, 24, 24), 0), unit=(1, 1, 1)).masks
+    assert followed[0, 0, 24, 24, 24].item() == pytest.approx(-1)
+    assert followed[0, 0, 24, 24, 27].item() == pytest.approx(-2 - 3 * 0.8824969)
     assert (followed < 0).all()
 
 
@@ -90,10 +90,14 @@ def test_distances_are_counted_in_units_of_each_axis():
     assert added[0, 0, 19, 48, 40].item() == pytest.approx(3 * 0.6065307, rel=1e-4)
 
 
-def test_far_from_any_mask_a_click_reaches_a_share_of_the_patch():
-    masks = torch.full((1, 1, 40, 40, 40), -2.0)
-    followed = follow_points(masks, one_click((20, 20, 20), 1), unit=(1, 1, 1)).masks
-    assert followed[0, 0, 20, 20, 28].item() == pytest.approx(-2 + 3 * 0.6065307)
+@pytest.mark.parametrize(("label", "farthest"), [(1, 8), (0, 5)])
+def test_far_from_any_border_a_click_reaches_a_share_of_the_patch(label, farthest):
+    """Of 40 voxels; less far where it takes away."""
+    sign = 1 if label else -1
+    masks = torch.full((1, 1, 40, 40, 40), -2.0 * sign)
+    following = follow_points(masks, one_click((20, 20, 20), label), unit=(1, 1, 1))
+    assert following.widths[0, 0, 0].tolist() == [farthest] * 3
+    assert following.masks[0, 0, 20, 20, 20 + farthest].item() == pytest.approx(sign * (-2 + 3 * 0.6065307))
 
 
 @pytest.mark.parametrize(("value", "label"), [(1.5, 1), (-2.0, 0), (-3.0, -1)])

@@ -80,10 +80,10 @@ def test_a_cell_is_a_voxel_at_least():
 def test_missed_and_included_are_each_others_mirror_image():
     """Everything turned round, masks and label: the correction too."""
     network = trained()
-    masks, features = ball(24, 6.3), torch.randn(1, 2, 24, 24, 24)  # no voxel lies on the border
+    masks, features = ball(32, 6.3), torch.randn(1, 2, 32, 32, 32)  # no voxel lies on the border
     network.first.weight.data[:, -3] = 0  # the input that tells which of both it is
-    a = around(network, features, masks, click((12, 12, 17)))
-    b = around(network, features, -masks, click((12, 12, 17), label=0))
+    a = around(network, features, masks, click((16, 16, 21)))
+    b = around(network, features, -masks, click((16, 16, 21), label=0))
     torch.testing.assert_close(a, -b)
     assert a.abs().max() > 0.01
 
@@ -127,10 +127,10 @@ def test_large_and_small_errors_look_alike():
 def test_axes_are_counted_in_their_units():
     """Slices twice as far apart, half as many of them."""
     network = trained()
-    fine = ball(41, 6)
+    fine = ball(65, 6)
     features = torch.cat([fine, -fine / 2], dim=1)
-    a = around(network, features, fine, click((20, 20, 21), label=0), unit=(2, 2, 2))
-    b = around(network, features[:, :, ::2], fine[:, :, ::2], click((10, 20, 21), label=0), unit=(1, 2, 2))
+    a = around(network, features, fine, click((32, 32, 33), label=0), unit=(2, 2, 2))
+    b = around(network, features[:, :, ::2], fine[:, :, ::2], click((16, 32, 33), label=0), unit=(1, 2, 2))
     assert_alike(a[:, :, ::2], b)
 
 
