@@ -59,7 +59,7 @@ def practise(
             error = user.error(before)
             users = user.click(error)
             state = network.refine(features, users, state, classes)
-        others = [_elsewhere(error, targets.masks, user) for _ in range(TRIED - 1)]
+        others = [_elsewhere(error, user) for _ in range(TRIED - 1)]
         tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))
         yield practice_loss(network, features, before, targets, tried, classes)
 
@@ -105,12 +105,12 @@ def practice_loss(
     return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, clicks.labels[:, :, 0] != PADDING)
 
 
-def _elsewhere(error: Tensor, truth: Tensor, user: CarefulClicks) -> Points:
+def _elsewhere(error: Tensor, user: CarefulClicks) -> Points:
     """One click a class in the centre of the error near a voxel that is drawn from it."""
-    drawn = sample_error_clicks(error, truth, user.generator).points[:, :, 0]
+    drawn = sample_error_clicks(error, user.target, user.generator).points[:, :, 0]
     z, y, x = (
         (torch.arange(extent, device=drawn.device) - drawn[..., axis, None]).abs() <= NEAR
         for axis, extent in enumerate(error.shape[2:])
     )
     near = z[..., :, None, None] & y[..., None, :, None] & x[..., None, None, :]
-    return largest_error_clicks(error & near, truth, user.spacing)
+    return largest_error_clicks(error & near, user.target, user.spacing)

@@ -65,7 +65,7 @@ def test_others_click_the_centre_of_the_error_near_a_voxel_of_it():
     clicked = set()
     for seed in range(60):
         user = CarefulClicks(error, generator=torch.Generator().manual_seed(seed))
-        points, labels = practice._elsewhere(error, error, user)
+        points, labels = practice._elsewhere(error, user)
         z, *beside = points.flatten().tolist()
         assert beside == [2, 2] and labels.item() == 1
         clicked.add(z)
