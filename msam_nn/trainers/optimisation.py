@@ -55,11 +55,11 @@ class PracticePolyLRScheduler(EpochScheduler):
     """nnU-Net's schedule for a training whose last phase trains groups marked ``practises`` alone.
 
     All learning rates fall to zero by the time it begins; then those groups start anew, at :data:`PRACTICE_RATE`, and
-    fall to zero by the end.
+    fall to zero by the end. Until then a group learns ``rate`` times as fast, if it says so.
     """
 
     def rate(self, group: dict, epoch: float) -> float:
         passed = epoch / self.max_steps
         if group.get("practises") and passed >= PRACTICE_BEGINS:
             return PRACTICE_RATE * ((1 - passed) / (1 - PRACTICE_BEGINS)) ** self.exponent
-        return self.initial_lr * max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent
+        return group.get("rate", 1.0) * self.initial_lr * max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent

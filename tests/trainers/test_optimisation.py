@@ -68,3 +68,13 @@ def test_clicks_are_practised_at_a_rate_of_their_own():
     assert rates(begins) == pytest.approx([0, PRACTICE_RATE])
     assert rates((begins + 100) / 2) == pytest.approx([0, PRACTICE_RATE * 0.5**0.9])
     assert rates(100) == pytest.approx([0, 0])
+
+
+def test_a_group_may_learn_faster():
+    rest, heads = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [rest]}, {"params": [heads], "rate": 4.0}], lr=1.0)
+    schedule = PracticePolyLRScheduler(optimizer, 1e-3, 100)
+    for epoch in (0, 30):
+        schedule.step(epoch)
+        slow, fast = (group["lr"] for group in optimizer.param_groups)
+        assert fast == pytest.approx(4 * slow) and slow > 0

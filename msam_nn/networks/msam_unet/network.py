@@ -17,6 +17,10 @@ from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, Pro
 CLICK_SIGMA = 5.0
 """Standard deviation in voxels of a click's Gaussian."""
 
+MASK_PRIOR = -3.0
+"""Mask logits at the start of a training from nothing: with logits around 0 hundreds of steps go into learning to
+predict nothing."""
+
 HEADS, RENAMED = ".seg_layers.", ".heads."
 """nnU-Net leaves segmentation heads out when it loads pretrained weights, by this part of their names. Ours belong to
 the frozen U-Net, so they go by another name in state dictionaries."""
@@ -70,6 +74,7 @@ class MSAMUNet(PromptableNetwork):
         self.voxels_per_length = equal_lengths(spacing)
         self.click_reach = HELD
         self.unet = unet
+        _expect_background(unet.decoder.seg_layers, background)
         self.prompt_path = PromptPath(
             patch_size=self.patch_size,
             strides=[tuple(s) if not isinstance(s, int) else (s,) * 3 for s in unet.encoder.strides],
@@ -183,6 +188,14 @@ class MSAMUNet(PromptableNetwork):
             return outputs
         stages = self.run_stages(self._features(outputs, unet_features), prompt_source, n_stages, classes, silent)
         return stages if self.is_frozen or not self.training else (outputs, stages)
+
+
+def _expect_background(heads: nn.ModuleList, background: bool) -> None:
+    """Let the heads' masks begin at :data:`MASK_PRIOR`."""
+    for head in heads:
+        nn.init.constant_(head.bias, 0.0 if background else MASK_PRIOR)
+        if background:
+            nn.init.constant_(head.bias[:1], -MASK_PRIOR)
 
 
 def _rename_heads(module: nn.Module, state: dict, prefix: str, metadata: dict) -> None:

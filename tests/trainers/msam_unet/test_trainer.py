@@ -20,6 +20,8 @@ from msam_nn.cli.convert_weights import convert
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import MARGIN
+from msam_nn.networks.layers.basic import LOGIT
+from msam_nn.networks.msam_unet.network import MASK_PRIOR
 from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
 
@@ -139,11 +141,33 @@ def test_both_train_together_with_deep_supervision(make):
     assert result["tp_hard"].shape == (2,) and result["click_counts"].shape == (3, 2)
 
 
+def with_regions(dataset_json):
+    labels = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
+    return {**dataset_json, "labels": labels, "regions_class_order": [1, 2]}
+
+
+@pytest.mark.parametrize("regions", [False, True], ids=["labels", "regions"])
+def test_masks_of_a_training_from_nothing_begin_empty(make, plans, regions):
+    network = make(dataset_json=with_regions(plans[1]) if regions else None).promptable
+    *_, finest = network.unet.decoder.seg_layers
+    constant = network.relative_masks(finest(torch.zeros(1, finest.in_channels, 2, 2, 2)))
+    assert torch.equal(constant, torch.full_like(constant, MASK_PRIOR))
+
+
+def test_heads_learn_faster_until_practice_begins(make):
+    trainer = make()
+    *_, head = trainer.promptable.unet.decoder.seg_layers
+    trainer.lr_scheduler.step(0)
+    rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    trained = [p for p in trainer.promptable.parameters() if p.requires_grad]
+    assert rates.keys() == {id(p) for p in trained}
+    assert rates[id(head.weight)] == rates[id(head.bias)] == LOGIT * trainer.initial_learning_rate
+    encoder, practised = trainer.promptable.unet.encoder, trainer.promptable.neighbourhood
+    assert {rates[id(p)] for part in (encoder, practised) for p in part.parameters()} == {1e-3}
+
+
 def test_regions_and_ignore_label(make, plans):
-    dataset_json = copy.deepcopy(plans[1])
-    dataset_json["labels"] = {"background": 0, "both": [1, 2], "organ": 2, "ignore": 3}
-    dataset_json["regions_class_order"] = [1, 2]
-    trainer = make(dataset_json=dataset_json)
+    trainer = make(dataset_json=with_regions(plans[1]))
     assert not trainer.promptable.background and trainer.promptable.num_classes == 2
     trainer.on_train_epoch_start()
     labels = batch(trainer, highest=3)["target"][0]
