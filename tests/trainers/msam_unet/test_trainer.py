@@ -164,6 +164,8 @@ def test_heads_learn_faster_until_practice_begins(make):
     assert rates[id(head.weight)] == rates[id(head.bias)] == LOGIT * trainer.initial_learning_rate
     encoder, practised = trainer.promptable.unet.encoder, trainer.promptable.neighbourhood
     assert {rates[id(p)] for part in (encoder, practised) for p in part.parameters()} == {1e-3}
+    shrinks = [g["lr"] * g["weight_decay"] for g in trainer.optimizer.param_groups if g["params"] and g["weight_decay"]]
+    assert shrinks == pytest.approx([1e-3 * trainer.decay] * len(shrinks)), "their weights shrink no faster"
 
 
 def test_regions_and_ignore_label(make, plans):
