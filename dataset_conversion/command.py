@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -87,9 +86,8 @@ def print_report(report: Report) -> None:
         print(f"noted {name}: {'; '.join(notes)}")
     splits = report.folder / "splits_final.json"
     if splits.is_file():
-        planned = f"$nnUNet_preprocessed/{report.folder.name}/"
-        print("nnU-Net reads folds from its preprocessed folder only, and makes its own if there are none. After")
-        print(f"planning and before training: cp {shlex.quote(str(splits))} {planned}")
+        planned = f"$nnUNet_preprocessed/{report.folder.name}/{splits.name}"
+        print(f"folds are in {splits}, which planning copies to {planned}: remove older ones there before")
     if report.skipped:
         print(f"skipped {len(report.skipped)}, which are not in the data set:")
     for name, problem in sorted(report.skipped.items()):

@@ -41,9 +41,10 @@ class PromptedImage:
     """An image, what is segmented in it, and the prompts that did it.
 
     Each prompt refines its class in a window of the patch size around it: the current mask is the mask prompt, the
-    click the point, all clicks so far are written into the mask prompt. Where the object it added reaches a side of the
-    window, neighbouring windows continue it. Coordinates are voxels of the preprocessed image in array order
-    ``(z, y, x)``. What follows a prompt returns the box of voxels whose logits may have changed, or None.
+    click the point, all clicks so far are written beside the mask for networks that read them there. Where the object
+    it added reaches a side of the window, neighbouring windows continue it. Coordinates are voxels of the preprocessed
+    image in array order ``(z, y, x)``. What follows a prompt returns the box of voxels whose logits may have changed,
+    or None.
 
     Arguments:
         refiner: of the image, padded to the patch size at least.

@@ -10,7 +10,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from msam_nn.preprocessing.architecture import coverage
 
 SHARE_WITH_OBJECT = 0.75
-"""Patches that should hold a part of an object: three of five train clicks, which need one to refine."""
+"""Patches that should hold a part of an object: clicks, and their practice, need one to refine."""
 
 MIN_OVERSAMPLING = 0.5
 """What nnU-Net's 33 % become at its usual batch size of 2."""

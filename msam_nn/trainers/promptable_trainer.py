@@ -31,7 +31,8 @@ CLICK_VALIDATIONS = 10
 class PromptableTrainer(PlannedTrainer):
     """Trains a :class:`~msam_nn.networks.promptable.PromptableNetwork` to correct itself with simulated clicks.
 
-    A training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session before them
+    A clicked training step runs ``n_auto_stages + n_click_stages`` refinement stages, and those of a long session
+    before them, an automatic step the automatic stages alone
     (:class:`~msam_nn.trainers.clicks.sessions.ClickRecipe` says which).
 
     The loss, 0.5 cross-entropy + 0.5 Dice (:attr:`loss_weight`) through nnU-Net's compound losses (arXiv 2403.05912,
@@ -238,9 +239,9 @@ class PromptableTrainer(PlannedTrainer):
 
     def count_after_clicks(self, batch: dict) -> np.ndarray:
         """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
-        corrects the automatic mask."""
+        corrects the automatic mask, or begins without one where trainings only do that."""
         data, targets, _ = self._on_device(batch, None)
-        first = self.promptable.n_auto_stages if self.click_recipe.p_automatic else 0
+        first = self.promptable.n_auto_stages if self.click_recipe.p_from_nothing < 1 else 0
         with self._autocast():
             logits = self.network(data, self._clicks(targets, first), self.n_stages)[-1]
         masks = logits[:, 1:] if self.promptable.background else logits

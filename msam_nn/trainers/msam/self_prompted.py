@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
@@ -9,7 +11,7 @@ from torch import nn
 from msam_nn.errors import UserError
 from msam_nn.networks.msam.self_prompted import SelfPromptedMSAM
 from msam_nn.networks.promptable import PromptSource
-from msam_nn.prompts import AutomaticPrompts
+from msam_nn.prompts import AutomaticPrompts, SimulatedClicks
 from msam_nn.trainers.msam.architecture import network_config
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 from msam_nn.trainers.targets import Targets
@@ -42,8 +44,10 @@ class MSAMSelfPromptedTrainer(MSAMTrainer):
         network.freeze_multimask_output()
         return network
 
-    def _clicks(self, targets: Targets, first_click: int) -> PromptSource:
+    def _clicks(
+        self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks, **options: Any
+    ) -> PromptSource:
         drawn = torch.rand((), generator=self.click_generator, device=self.device)
-        if self.network.training and drawn < self.p_self_prompted:
+        if self.network.training and not self.practises and drawn < self.p_self_prompted:
             return self.promptable.automatic_prompts
-        return super()._clicks(targets, first_click)
+        return super()._clicks(targets, first_click, user, **options)

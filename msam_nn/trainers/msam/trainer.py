@@ -48,7 +48,7 @@ class MSAMTrainer(FrozenEncoderMixin, PromptableTrainer):
         trained, total = self.msam.parameter_counts()
         self.print_to_log_file(
             f"M-SAM: {trained:,} of {total:,} parameters train; patch {self.msam.config.patch_size}, "
-            f"tokens of {self.msam.config.token_size} voxels, {self.n_stages} refinement stages a step"
+            f"tokens of {self.msam.config.token_size} voxels, {self.n_stages} refinement stages a clicked step"
         )
 
     @property

@@ -38,9 +38,10 @@ def test_the_automatic_prediction_is_prompted_and_counts_in_validation(make):
     assert torch.equal(outputs[0], prompted) and len(outputs) > 1
 
 
-def test_sessions_practise_it(make):
+@pytest.mark.parametrize("practises", [False, True])
+def test_sessions_prompt_it_until_practice_which_has_a_user(make, practises):
     trainer = make()
-    trainer.p_self_prompted = 1.0
+    trainer.p_self_prompted, trainer.practises = 1.0, practises
     target = [torch.randint(0, 3, (2, 1, 16, 32, 32)).short()]
     target += [target[0][..., :: 2**i, :: 2**i, :: 2**i] for i in range(1, len(trainer._get_deep_supervision_scales()))]
     step = trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": target})
