@@ -4,8 +4,8 @@
 
 Makes the phantoms (lesions with a radius of 2 to 4 voxels), plans and preprocesses them once, trains each method on
 fold 0 with ``OMP_NUM_THREADS=1``, one after the other, and compares:
-``FOLDER/comparison_5cpuminutes/comparison.md``. What is there already is not made again, so a new version of a trainer is measured after removing its folder in
-``FOLDER/results``. ``--dry-run`` prints the commands.
+``FOLDER/comparison_5cpuminutes/comparison.md``. What is there already is not made again, so a new
+version of a trainer is measured after removing its folder in ``FOLDER/results``. ``--dry-run`` prints the commands.
 """
 
 from __future__ import annotations

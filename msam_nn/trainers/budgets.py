@@ -27,7 +27,8 @@ class _ScheduledByBudget:
         self.scheduler, self.trainer = scheduler, trainer
 
     def step(self, epoch: int) -> None:
-        self.scheduler.step(self.trainer.budget_fraction * self.trainer.num_epochs)
+        fraction = self.trainer.told_by_the_first(self.trainer.budget_fraction)
+        self.scheduler.step(fraction * self.trainer.num_epochs)
 
 
 class EpochsMixin(ProgressMixin):
@@ -114,7 +115,7 @@ class MinutesMixin(EpochsMixin):
         return super().train_step(batch)
 
     def _is_spent(self) -> bool:
-        return self.decided_by_the_first(self.spent >= self.budget)
+        return bool(self.told_by_the_first(self.spent >= self.budget))
 
 
 class CPUMinutesMixin(MinutesMixin):

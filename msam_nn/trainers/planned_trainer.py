@@ -114,7 +114,8 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
             )
 
     def _autocast(self):
-        return autocast(self.device.type, enabled=True) if self.device.type == "cuda" else dummy_context()
+        """Without its cache: in older PyTorch weights cast under ``no_grad`` stayed without gradient in it."""
+        return autocast(self.device.type, cache_enabled=False) if self.device.type == "cuda" else dummy_context()
 
     def _update(self, loss: Tensor) -> None:
         """Backward pass, gradient clipping, optimizer step; with nnU-Net's gradient scaler on CUDA."""
@@ -146,6 +147,8 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
         try:
             with new_file(Path(filename)) as partial:
                 super().save_checkpoint(str(partial))
+        except torch.OutOfMemoryError:
+            raise
         except (OSError, RuntimeError) as error:
             kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
             raise UserError(
@@ -156,6 +159,8 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         try:
             super().load_checkpoint(filename_or_checkpoint)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError) as error:
             name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
             reason = str(error).splitlines()[-1].strip()

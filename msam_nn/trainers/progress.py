@@ -72,13 +72,13 @@ class ProgressMixin:
             how = "continue it with --c" if kept else "there is no checkpoint yet, so start it again"
             raise UserError(f"The training in {folder} was interrupted in epoch {self.current_epoch}: {how}.") from None
 
-    def decided_by_the_first(self, decision: bool) -> bool:
-        """With several GPUs the first one's clock decides for all."""
+    def told_by_the_first(self, value: float) -> float:
+        """With several GPUs the first one's clock counts for all."""
         if not self.is_ddp:
-            return decision
-        decision = torch.tensor(int(decision), device=self.device)
-        dist.broadcast(decision, src=0)
-        return bool(decision)
+            return value
+        told = torch.tensor(value, dtype=torch.float32, device=self.device)
+        dist.broadcast(told, src=0)
+        return told.item()
 
     def on_train_epoch_start(self) -> None:
         if self.wall_began is None:

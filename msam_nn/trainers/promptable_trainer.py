@@ -112,7 +112,7 @@ class PromptableTrainer(PlannedTrainer):
         """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""
         if self.practises or not self.promptable.has_initial_masks:
             return False
-        due = self.decided_by_the_first(self.budget_fraction >= PRACTICE_BEGINS)
+        due = bool(self.told_by_the_first(self.budget_fraction >= PRACTICE_BEGINS))
         if due:
             self.begin_practice()
         return due

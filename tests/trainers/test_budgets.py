@@ -50,6 +50,14 @@ def test_learning_rate_follows_the_time_spent(trainer, clock):
     assert rest[2] == clicks == pytest.approx([*before, *practised])
 
 
+def test_with_several_gpus_the_first_ones_clock_sets_the_rate(trainer, clock, monkeypatch):
+    clock.now += 30
+    monkeypatch.setattr(progress.dist, "broadcast", lambda value, src: value.fill_(0.25))
+    trainer.is_ddp = True
+    trainer.lr_scheduler.step(0)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(8e-4 * (1 - 0.25 / PRACTICE_BEGINS) ** 0.9)
+
+
 def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monkeypatch):
     ended, steps = [], []
     monkeypatch.setattr(trainer, "on_train_start", lambda: None)

@@ -112,8 +112,8 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
 
 def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:
     """One click a class ``(B, K, 3)`` as a Gaussian of height 1 on the grid of ``masks`` ``(B, K, D, H, W)``."""
-    factors = gaussian_factors(points, sigma, masks.shape[2:])
-    return torch.einsum("bkd,bkh,bkw->bkdhw", *(factor.to(masks.dtype) for factor in factors))
+    z, y, x = (factor.to(masks.dtype) for factor in gaussian_factors(points, sigma, masks.shape[2:]))
+    return z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
 
 
 def _distance_to_border(found: Tensor, points: Tensor, unit: Tensor) -> Tensor:

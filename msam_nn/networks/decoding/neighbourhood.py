@@ -191,8 +191,10 @@ def best_other(masks: Tensor, *, exclusive: bool) -> Tensor:
     that do not exclude each other have no rival but that."""
     if not exclusive or masks.shape[1] == 1:
         return torch.zeros_like(masks)
-    others = [masks[:, [j for j in range(masks.shape[1]) if j != k]].amax(1) for k in range(masks.shape[1])]
-    return torch.stack(others, dim=1).clamp(min=0)
+    highest, index = masks.max(1, keepdim=True)
+    second = masks.scatter(1, index, -torch.inf).amax(1, keepdim=True)
+    is_highest = torch.arange(masks.shape[1], device=masks.device)[:, None, None, None] == index
+    return torch.where(is_highest, second, highest).clamp(min=0)
 
 
 def sample(values: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:

@@ -24,7 +24,8 @@ class PositionalEncoding(nn.Module):
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """``(..., axes)`` to ``(..., dim)``, computed in float32."""
-        v = 2 * math.pi * ((2 * coordinates.float() - 1) @ self.gaussian_matrix.float())
+        centred = 2 * coordinates.float() - 1
+        v = 2 * math.pi * (centred[..., None] * self.gaussian_matrix.float()).sum(-2)  # a product would be autocast
         sin = v.sin()
         return torch.cat([sin, v.cos(), sin][: len(self.gaussian_matrix)], dim=-1)
 

@@ -207,8 +207,8 @@ def test_each_mask_is_read_at_its_own_click():
 
 
 def test_the_best_other_class_is_one_or_the_background():
-    masks = torch.tensor([[2.0, -1.0, 3.0], [-4.0, -1.0, -2.0]])[..., None, None, None]
-    assert best_other(masks, exclusive=True).flatten(1).tolist() == [[3, 3, 2], [0, 0, 0]]
+    masks = torch.tensor([[2.0, -1.0, 3.0], [-4.0, -1.0, -2.0], [1.0, 1.0, -1.0]])[..., None, None, None]
+    assert best_other(masks, exclusive=True).flatten(1).tolist() == [[3, 3, 2], [0, 0, 0], [1, 1, 1]]
     assert not best_other(masks, exclusive=False).any() and not best_other(masks[:, :1], exclusive=True).any()
 
 
