@@ -28,6 +28,10 @@ LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 REVERSE_AXES = np.eye(4)[[2, 1, 0, 3]]
 
 
+class EmptyMarginError(UserError):
+    """A place in the image that nnU-Net crops away, where everything is zero."""
+
+
 @dataclass(frozen=True)
 class ImageGeometry:
     """Where the voxels of one preprocessed image lie in its file and in the world.
@@ -102,7 +106,7 @@ class ImageGeometry:
         """The network voxel that holds the centre of a file voxel ``(z, y, x)``.
 
         Raises:
-            UserError: if it lies outside the image, or in the empty margin that nnU-Net cropped away.
+            UserError: if it lies outside the image; EmptyMarginError in the margin that nnU-Net cropped away.
         """
         return self._into_network(voxel, f"The voxel {tuple(voxel)} (z, y, x)")
 
@@ -149,7 +153,10 @@ class ImageGeometry:
     def _into_network(self, file_voxel: Sequence[float], what: str) -> Voxel:
         _check_inside(file_voxel, self.file_shape, what, "the image")
         continuous = _apply(self.network_from_file, file_voxel)
-        _check_inside(continuous, self.network_shape, what, "the part of the image that is not empty")
+        try:
+            _check_inside(continuous, self.network_shape, what, "the part of the image that is not empty")
+        except UserError as error:
+            raise EmptyMarginError(str(error)) from error
         return _nearest(continuous, self.network_shape)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click
-from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.geometry import EmptyMarginError, ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import ClassPrompts
 from msam_nn.inference.windows import Box
@@ -25,7 +25,8 @@ from msam_nn.inference.windows import Box
 class PlacedPrompts:
     """Prompts on one class, on the preprocessed image's grid.
 
-    clicks: in the order of the file. promises: the same clicks in file voxels.
+    clicks: in the order of the file. promises: the same in file voxels, and those in the empty margin that nnU-Net
+        crops away, of which the network knows nothing.
     boxes: upper bounds excluded. mask: ``(D, H, W)``, share of each voxel inside, or None.
     """
 
@@ -60,7 +61,7 @@ def place(
         if any(index == other.class_index for other in placed):
             raise UserError(f"class {name}: the class is named twice; merge the two.")
         promises = [_click(p, space, index, geometry, f"class {name}, points {i}") for i, p in enumerate(given.points)]
-        clicks = [_to_network(c, geometry, f"class {name}, points {i}") for i, c in enumerate(promises)]
+        seen = [_to_network(c, geometry, f"class {name}, points {i}") for i, c in enumerate(promises)]
         boxes = [box_to_network(b, space, geometry, f"class {name}, boxes {i}") for i, b in enumerate(given.boxes)]
         mask = None
         if given.mask is not None:
@@ -68,7 +69,7 @@ def place(
                 mask = grid.shares(read_mask(given.mask, image_file, resample_masks))
             except UserError as error:
                 raise UserError(f"class {name}, mask: {error}") from error
-        placed.append(PlacedPrompts(index, clicks, promises, boxes, mask))
+        placed.append(PlacedPrompts(index, [c for c in seen if c], promises, boxes, mask))
     return placed
 
 
@@ -98,9 +99,12 @@ def _click(point: tuple[float, ...], space: str, index: int, geometry: ImageGeom
     return Click(index, voxel, bool(label))
 
 
-def _to_network(click: Click, geometry: ImageGeometry, where: str) -> Click:
+def _to_network(click: Click, geometry: ImageGeometry, where: str) -> Click | None:
+    """None in the empty margin."""
     try:
         return Click(click.class_index, geometry.file_to_network(click.voxel), click.positive)
+    except EmptyMarginError:
+        return None
     except UserError as error:
         raise UserError(f"{where}: {error} Is it a point of another case?") from error
 

@@ -204,8 +204,12 @@ class PromptedImage:
     def refine_mask(self, class_index: int, box: Box) -> Box | None:
         """Refine a class all over a box without a point, in up to ``max_windows`` windows.
 
+        None for networks with initial masks, which correct around clicks and nowhere else.
+
         Raises: like :meth:`add_points`.
         """
+        if self.network.has_initial_masks:
+            return None
         starts = self._windows_over(self._padded(class_index, box))
         with self._step() as step:
             for start in starts[: self.max_windows]:

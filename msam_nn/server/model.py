@@ -85,6 +85,10 @@ class ServedModel:
         return list(self.predictor.dataset_json["channel_names"].values())
 
     @property
+    def refines_without_clicks(self) -> bool:
+        return not self.predictor.promptable.has_initial_masks
+
+    @property
     def patch_size(self) -> list[int]:
         return [int(n) for n in self.predictor.promptable.patch_size]
 

@@ -41,12 +41,17 @@ class SessionResult:
 
 
 def prompt_file(case: str, prompts: Iterable[Prompt], initial_class: str | None) -> PromptFile:
-    """The prompts of a case as ``msam predict`` reads them; ``initial_class`` started from :data:`INITIAL_MASK`."""
+    """The prompts of a case as ``msam predict`` reads them; ``initial_class`` started from :data:`INITIAL_MASK`.
+
+    Of several points on a voxel the newest counts, as it did in the session.
+    """
+    prompts = list(prompts)
+    newest = {point[:3]: (n, point) for n, prompt in enumerate(prompts) for point in prompt.points}
     classes: dict[str, ClassPrompts] = {}
-    for prompt in prompts:
+    for n, prompt in enumerate(prompts):
         given = classes.get(prompt.class_name, ClassPrompts())
-        points, boxes = (*given.points, *prompt.points), (*given.boxes, *prompt.boxes)
-        classes[prompt.class_name] = ClassPrompts(points, boxes)
+        kept = [point for point in prompt.points if newest[point[:3]] == (n, point)]
+        classes[prompt.class_name] = ClassPrompts((*given.points, *kept), (*given.boxes, *prompt.boxes))
     if initial_class is not None:
         classes[initial_class] = replace(classes.get(initial_class, ClassPrompts()), mask=Path(INITIAL_MASK))
     return PromptFile({case: {name: given for name, given in classes.items() if given != ClassPrompts()}})

@@ -45,7 +45,7 @@ KEPT_TIMINGS = 1000
 class Status:
     """What a session is doing: ``empty``, ``preparing``, ``predicting``, ``ready`` or ``failed``.
 
-    progress: 0 to 1. message: why it failed.
+    progress: 0 to 1. message: why it failed, or why the automatic prediction of an image that is ready did.
     """
 
     state: str = "empty"
@@ -153,8 +153,7 @@ class InteractiveSession:
             self.status = Status("failed", message=str(error))
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            self.status = Status("failed", message=f"The image could not be prepared ({reason}).")
+            self.status = Status("failed", message=f"The image could not be prepared ({_reason(error)}).")
             raise UserError(self.status.message) from error
         self._image = image
         self.status = Status("ready", 1.0)
@@ -164,6 +163,9 @@ class InteractiveSession:
 
         Arguments:
             on_progress: called between windows with the share done, 0 to 1; ``status`` shows it, too.
+
+        Raises:
+            UserError: if it fails; the status says so, too, and everything is as it was before.
         """
         image = self._ready()
         self.status = Status("predicting", 0.0)
@@ -175,7 +177,7 @@ class InteractiveSession:
             self.model.give_way()
             return self._stopped
 
-        start = time.perf_counter()
+        start, message = time.perf_counter(), ""
         try:
             masks = self.model.predictor.predict_masks(image, between_windows)
             if masks is None:
@@ -184,8 +186,11 @@ class InteractiveSession:
             image.start_from(masks)
             self.reset()
             self.timings.append(Timing("automatic", time.perf_counter() - start))
+        except Exception as error:
+            message = f"The automatic prediction failed ({_reason(error)})."
+            raise UserError(message) from error
         finally:
-            self.status = Status("ready", 1.0)
+            self.status = Status("ready", 1.0, message)
 
     def stop(self) -> None:
         """Let an automatic prediction end early; from any thread."""
@@ -259,8 +264,10 @@ class InteractiveSession:
         self.initial_mask, self._initial_class = mask, self._class.name
 
     def refine_mask(self) -> bool:
-        """Refine the class all over its current mask, without a new prompt."""
+        """Refine the class all over its current mask, without a new prompt, where the model can."""
         image, mask = self._ready(), self.mask
+        if not self.model.refines_without_clicks:
+            return False
         found = bounding_box(mask)
         seen = found and self._grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
         if not seen:
@@ -460,6 +467,10 @@ class InteractiveSession:
         record = Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
         self._follow(what, record, lambda: image.add_drawing(*there, clicks), (box, drawn, positive))
         return True
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 def _shifted(box: Box, by: Sequence[int]) -> Box:

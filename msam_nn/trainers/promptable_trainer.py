@@ -239,17 +239,20 @@ class PromptableTrainer(PlannedTrainer):
 
     def count_after_clicks(self, batch: dict) -> np.ndarray:
         """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
-        corrects the automatic mask, or begins without one where trainings only do that."""
-        data, targets, _ = self._on_device(batch, None)
+        corrects the automatic mask, or begins without one where trainings only do that; 0 for classes beyond the
+        number of a training step, of which the same ones are clicked every time."""
+        data, targets, classes = self._on_device(batch, self._validated_classes())
         first = self.promptable.n_auto_stages if self.click_recipe.p_from_nothing < 1 else 0
         with self._autocast():
-            logits = self.network(data, self._clicks(targets, first), self.n_stages)[-1]
+            logits = self.network(data, self._clicks(targets, first), self.n_stages, classes)[-1]
         masks = logits[:, 1:] if self.promptable.background else logits
         found = foreground(masks, exclusive=not self.label_manager.has_regions)
         valid = torch.ones_like(targets.masks) if targets.valid is None else targets.valid
         true = targets.masks
         counts = [((a & b) & valid).sum((0, 2, 3, 4)) for a, b in ((found, true), (found, ~true), (~found, true))]
-        return torch.stack(counts).cpu().numpy()
+        every = torch.zeros(3, self.promptable.num_classes, dtype=torch.long, device=self.device)
+        every[:, slice(None) if classes is None else classes] = torch.stack(counts)
+        return every.cpu().numpy()
 
     def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
         counts = torch.as_tensor(sum(output.pop("click_counts", 0) for output in val_outputs), device=self.device)
@@ -261,6 +264,11 @@ class PromptableTrainer(PlannedTrainer):
         super().on_validation_epoch_end(val_outputs)
         automatic = self.logger.get_value("mean_fg_dice", step=-1)
         self.print_to_log_file(f"Mean pseudo dice: automatic {automatic:.4f}, after the last click {dice:.4f}")
+
+    def _validated_classes(self) -> Tensor | None:
+        """As many as a training step refines, spread over all; None for all."""
+        n, most = self.promptable.num_classes, self.max_classes_per_step
+        return None if n <= most else torch.linspace(0, n - 1, most, device=self.device).long()
 
     def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
         """Image, targets of ``classes`` (None for all), and these classes."""

@@ -103,6 +103,16 @@ def test_prompts_that_do_not_fit(straight, prompts, message):
         place(prompts, "voxel", NAMES, geometry, image)
 
 
+def test_a_click_in_the_empty_margin_is_a_promise_of_which_the_network_knows_nothing(tmp_path):
+    files, _ = write_case(tmp_path, np.diag([1.0, 1.0, 1.0, 1.0]))
+    manager = plans_manager("SimpleITKIO", (0, 1, 2), (1.0, 1.0, 1.0), "DefaultPreprocessor")
+    data, properties = preprocess(manager, files)
+    geometry = ImageGeometry.from_properties(properties, manager.transpose_forward, data.shape[1:])
+    placed = place({"1": ClassPrompts(((0, 0, 0, 1), (3, 2, 3, 0)))}, "voxel", NAMES, geometry, Path(files[0]))[0]
+    assert [c.voxel for c in placed.promises] == [(0, 0, 0), (3, 2, 3)]
+    assert placed.clicks == [Click(0, (1, 1, 1), False)], "the image begins at voxel (2, 1, 2)"
+
+
 def test_points_of_another_case_in_mm(straight):
     geometry, image, _ = straight
     with pytest.raises(UserError, match=r"LPS\) lies outside the image.*another case"):

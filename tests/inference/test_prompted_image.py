@@ -41,6 +41,11 @@ ACTS = {
 }
 
 
+def test_a_network_that_corrects_around_clicks_refines_nothing_without_one(prompted, monkeypatch):
+    monkeypatch.setattr(prompted.network, "has_initial_masks", True)
+    assert ACTS["refined"](prompted) is None and not prompted.can_undo
+
+
 def test_nothing_changes_outside_the_box_that_is_told_and_redo_is_exact(prompted):
     states, boxes = [prompted.masks()], []
     for act in ACTS.values():

@@ -3,6 +3,7 @@
 ``MSAM_NN_LOAD_SECONDS=120 pytest tests/server/test_load.py`` is the long run.
 """
 
+import contextlib
 import gc
 import os
 import socket
@@ -127,6 +128,21 @@ def test_a_slow_client_holds_nobody_up_and_is_ended(serve, connect, monkeypatch)
     assert time.monotonic() - start < 30
     connection.settimeout(30)
     assert b" 408 " in connection.recv(1000)
+    connection.close()
+
+
+def test_a_body_that_trickles_for_ever_is_ended(serve, monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 1.0)
+    server = serve()
+    token = httpx.post(f"{server.url}/claim").json()["lease_token"]
+    connection = raw(server, upload(token, 1000), b"N")
+    connection.settimeout(0.2)
+    answer, start = b"", time.monotonic()
+    while not answer and time.monotonic() - start < 30:
+        connection.sendall(b"N")
+        with contextlib.suppress(TimeoutError):
+            answer = connection.recv(1000)
+    assert b" 408 " in answer
     connection.close()
 
 

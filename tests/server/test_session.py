@@ -54,6 +54,16 @@ def test_coordinates_are_rounded_and_the_border_is_generous(session):
     assert session.prompts().cases["image"]["organ"].points == ((9, 6, 0, 0),)
 
 
+def test_of_clicks_on_one_voxel_the_newest_is_told(session):
+    for positive in (True, False):
+        session.add_point((9, 6, 5), positive)
+    session.add_point((9, 6, 6), True)
+    session.set_class("tumour")
+    session.add_point((9, 6, 6), True)
+    assert session.prompts().cases["image"]["organ"].points == ((9, 6, 5, 0),)
+    assert session.prompts().cases["image"]["tumour"].points == ((9, 6, 6, 1),)
+
+
 def test_a_clicked_voxel_holds_where_the_network_says_otherwise(session):
     session.add_point((0, 0, 0), True)
     assert session.mask[0, 0, 0] and session.mask.sum() == 1
@@ -190,6 +200,13 @@ def test_refining_follows_the_mask_without_a_point(session):
         session.set_initial_mask(np.zeros((3, 3, 3), bool))
 
 
+def test_a_network_that_corrects_around_clicks_refines_nothing_without_one(session, monkeypatch):
+    session.set_initial_mask(inside(SHAPE, BALL))
+    monkeypatch.setattr(session.model.predictor.promptable, "has_initial_masks", True)
+    before = session.mask
+    assert not session.refine_mask() and not session.can_undo and np.array_equal(session.mask, before)
+
+
 def test_the_automatic_prediction_is_the_start_and_reset_goes_back_to_it(session):
     shares = []
     session.predict_automatically(shares.append)
@@ -200,6 +217,22 @@ def test_the_automatic_prediction_is_the_start_and_reset_goes_back_to_it(session
     assert np.array_equal(session.mask, inside(SHAPE, ROD))
     session.reset()
     assert np.array_equal(session.mask, inside(SHAPE, ROD, BALL)) and not session.can_undo
+
+
+def test_a_prediction_that_fails_says_why_and_leaves_everything_as_it_was(session, monkeypatch):
+    session.add_point(middle(ROD), True)
+
+    def fail(*_):
+        raise RuntimeError("out of memory\nand more")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(session.model.predictor, "predict_masks", fail)
+        with pytest.raises(UserError, match=r"failed \(RuntimeError: out of memory\)\."):
+            session.predict_automatically()
+    assert session.status.state == "ready" and "out of memory" in session.status.message
+    assert np.array_equal(session.mask, inside(SHAPE, ROD)) and session.can_undo
+    session.predict_automatically()
+    assert session.status.message == "" and np.array_equal(session.mask, inside(SHAPE, ROD, BALL))
 
 
 def test_a_stopped_prediction_ends_early_and_leaves_no_trace(session):

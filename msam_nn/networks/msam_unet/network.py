@@ -135,14 +135,17 @@ class MSAMUNet(PromptableNetwork):
     def refine(
         self, features: UNetFeatures, prompts: Points | None, state: UNetState | None, classes: Tensor | None = None
     ) -> UNetState:
-        """One stage; without prompts at the first it is the U-Net's own answer."""
+        """One stage; the first without prompts is the U-Net's own answer, and a class clicked in it starts from logits
+        of 0."""
         if classes is None:
             classes = torch.arange(self.num_classes, device=features.masks.device)
-        if state is None:
-            state = UNetState(features.masks[:, classes], None)
+        initial = features.masks[:, classes]
         if prompts is None:
-            return state
+            return UNetState(initial, None) if state is None else state
         b, k = prompts.labels.shape[:2]
+        due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
+        if state is None:
+            state = UNetState(torch.where(due, 0, initial), None)
         written = self.write(prompts).to(features.masks.dtype)
         clicks = written if state.clicks is None else torch.maximum(state.clicks, written)
         before = state.logits.detach()
@@ -158,7 +161,6 @@ class MSAMUNet(PromptableNetwork):
                 classes.repeat(b),
             )
             masks = masks + share * added.view_as(before)
-        due = (prompts.labels != PADDING).any(2)[:, :, None, None, None]
         around = features.around, before, masks.detach(), features.rivals[:, classes]
         masks = masks + self.neighbourhood(*around, prompts, following)
         return UNetState(torch.where(due, masks, before), clicks)
@@ -186,7 +188,8 @@ class MSAMUNet(PromptableNetwork):
             outputs, unet_features = self.run_unet(image)
         if prompt_source is None:
             return outputs
-        stages = self.run_stages(self._features(outputs, unet_features), prompt_source, n_stages, classes, silent)
+        features = self._features(outputs, unet_features)
+        stages = self.run_stages(features, prompt_source, n_stages or self.n_auto_stages, classes, silent)
         return stages if self.is_frozen or not self.training else (outputs, stages)
 
 

@@ -19,7 +19,7 @@ def capabilities(settings: Settings) -> dict[str, Any]:
         "channel_mapping": {"prev_seg": 0},
         "num_interaction_channels": 1,
         "supports_initial_label": True,
-        "supports_zero_shot_label_refinement": True,
+        "supports_zero_shot_label_refinement": model.refines_without_clicks,
         "preferred_scribble_thickness": [SCRIBBLE_THICKNESS] * 3,
         "interaction_decay": None,
         "patch_size": model.patch_size,

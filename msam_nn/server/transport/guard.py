@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import time
 from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse
@@ -29,6 +30,7 @@ CHUNK_SECONDS = 60.0
 """Longest silence in the middle of a body."""
 
 BODY_SECONDS = 900.0
+"""Longest time that a whole body may take."""
 
 
 class TooLarge(Exception):
@@ -84,12 +86,14 @@ class _Body:
         self._receive = receive
         self._left = max_bytes
         self._complete = False
+        self._deadline = time.monotonic() + BODY_SECONDS
 
     async def receive(self) -> dict:
         if self._complete:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), CHUNK_SECONDS)
+            left = self._deadline - time.monotonic()
+            message = await asyncio.wait_for(self._receive(), min(CHUNK_SECONDS, left))
         except asyncio.TimeoutError as error:
             raise TooSlow from error
         self._left -= len(message.get("body", b""))

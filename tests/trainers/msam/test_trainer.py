@@ -197,13 +197,22 @@ def test_a_perfect_network_has_perfect_counts_after_clicks(make_trainer, monkeyp
     assert not wrong.any() and not missed.any()
 
 
+def test_online_validation_clicks_as_many_classes_as_a_training_step(make_trainer):
+    trainer = make_trainer()
+    trainer.max_classes_per_step = 1
+    trainer.network.eval()
+    with torch.no_grad():
+        counts = trainer.count_after_clicks(batch_of(label_batch()))
+    assert counts.shape == (3, 2) and counts[:, 0].any() and not counts[:, 1].any()
+
+
 class Answers:
     """Gives the same logits whatever it is asked."""
 
     def __init__(self, network, logits):
         self.network, self.logits = network, logits
 
-    def __call__(self, data, prompt_source=None, n_stages=None):
+    def __call__(self, data, prompt_source=None, n_stages=None, classes=None):
         levels = [self.logits[..., ::s, ::s, ::s] for s in (1, 2, 4)]
         return levels if prompt_source is None else [self.logits] * n_stages
 

@@ -254,6 +254,17 @@ def test_a_click_acts_from_the_first_step_and_on_its_class_alone(make):
     assert torch.equal(clicked[0, [0, 2]], automatic[0, [0, 2]])
 
 
+def test_a_class_clicked_at_the_first_stage_starts_from_no_mask(make):
+    network = make().promptable.eval()
+    image = torch.randn(1, 1, 16, 32, 32)
+    with torch.no_grad():
+        (clicked,) = network(image, lambda stage, masks: click(network, (8, 16, 16)))
+        automatic = network.encode(image).masks
+        fresh = network.refine(network.encode(image), click(network, (8, 16, 16)), network.resume(0 * automatic))
+    assert torch.equal(clicked[:, 1], network.masks(fresh)[:, 0]) and not torch.equal(clicked[:, 1], automatic[:, 0])
+    assert torch.equal(clicked[:, 2], automatic[:, 1])
+
+
 def test_a_click_acts_in_its_own_stage_only(make):
     network = make().promptable.eval()
     with torch.no_grad():

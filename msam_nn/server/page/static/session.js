@@ -74,6 +74,7 @@ export class Session {
   /** Predict without prompts; those there are will be forgotten. */
   automatic() {
     const step = { prompt: { kind: "automatic" }, waiting: true };
+    const before = this.steps;
     return this.#do(
       async () => {
         this.steps = [step];
@@ -83,7 +84,7 @@ export class Session {
         return this.server.changes();
       },
       ({ took }) => Object.assign(step, { waiting: false, took }),
-      () => (this.steps = this.steps.filter((other) => other !== step)),
+      () => (this.steps = before),
     );
   }
 
@@ -92,7 +93,7 @@ export class Session {
     try {
       for (;;) {
         const status = await this.server.status();
-        if (status.state === "failed") throw new Error(status.message);
+        if (status.message) throw new Error(status.message);
         if (status.state === "ready" || status.state === "empty") return;
         this.onProgress({ message: DOING[status.state], progress: status.progress });
         await new Promise((resolve) => setTimeout(resolve, POLL));
