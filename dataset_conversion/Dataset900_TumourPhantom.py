@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind, name = (SMALL_LESIONS, SMALL_LESIONS_NAME) if args.small_lesions else (PhantomOptions(), DATASET_NAME)
         options = replace(kind, seed=args.seed, channels=args.channels, regions=args.regions)
         folder = convert(args.output, args.cases, args.test_cases, options, name=name, force=args.force)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{args.cases} training and {args.test_cases} held-out cases in {folder}")

@@ -106,4 +106,4 @@ def stored_labels(mask: sitk.Image, path: Path, values: Mapping[int, int]) -> np
         raise BrokenCaseError(f"{path} has labels that are not declared: {undeclared[:5]}")
     table = np.zeros(max(values) + 1, dtype=np.uint8)
     table[list(values)] = list(values.values())
-    return table[voxels.astype(np.uint16)]
+    return table[voxels.astype(np.int64)]

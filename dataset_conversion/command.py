@@ -72,7 +72,7 @@ def run(dataset: Dataset, args: argparse.Namespace, mask_source: Path | None = N
             num_workers=args.num_workers,
             force=args.force,
         )
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print_report(report)

@@ -36,7 +36,7 @@ def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield a name beside ``path`` to write to, which becomes ``path`` when the block ends well, else vanishes."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial

@@ -27,6 +27,12 @@ class Case:
     label: Path
 
 
+def channel_names(dataset_json: dict) -> list[str]:
+    """Of the channels in order; data sets of older versions of nnU-Net call them ``modality``."""
+    channels = dataset_json.get("channel_names") or dataset_json["modality"]
+    return [str(channels[key]) for key in sorted(channels, key=int)]
+
+
 def dataset_name(dataset: str | int) -> str:
     """``DatasetNNN_Name`` for an ID or a name.
 

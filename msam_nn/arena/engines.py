@@ -30,14 +30,14 @@ def own_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def own_gpus() -> list[int]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES or nvidia-smi numbers them."""
+def own_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES or nvidia-smi names them."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [int(number) for number in visible.split(",") if number.strip().isdecimal()]
-    return list(range(torch.cuda.device_count()))
+        return [name for name in map(str.strip, visible.split(",")) if name and name != "-1"]
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 def cores_of_a_job(grid: Grid, on: str) -> int:

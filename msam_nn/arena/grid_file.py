@@ -143,6 +143,8 @@ def _read(file: Path, content: object, problems: list[str]) -> Grid:
     if any(not 0 <= fold <= 4 for fold in folds):
         problems.append(f"{file}: folds go from 0 to 4, not {', '.join(map(str, folds))}.")
     datasets = tuple(_collect(problems, dataset_name, name) for name in names)
+    if twice := sorted({str(name) for name in datasets if name and datasets.count(name) > 1}):
+        problems.append(f"{file}: datasets names {', '.join(twice)} twice.")
     methods = tuple(_method(name, entry, budget, clicks, problems) for name, entry in described.items())
     _check_together(methods, problems)
     plans = {name: _plans(name, written.get(name, {}), problems) for name in dict.fromkeys(m.plans for m in methods)}

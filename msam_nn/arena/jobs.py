@@ -101,6 +101,14 @@ class TrainJob(Job):
         return (*self.command, "--c") if started else self.command
 
 
+@dataclass(frozen=True)
+class ClicksJob(Job):
+    """Clicks on all cases; those that failed in an earlier attempt are clicked again with all others."""
+
+    def is_finished(self) -> bool:
+        return super().is_finished() and not self.files[0].with_name("failed.csv").is_file()
+
+
 def _number(dataset: str) -> str:
     """The ID in ``DatasetNNN_Name``."""
     return str(int(dataset[7:10]))
@@ -219,9 +227,10 @@ def _model_options(grid: Grid, method: Method) -> list[str]:
 
 def _clicks(grid: Grid, method: Method, dataset: str, seed: int | None, results: str, trained: tuple[str, ...]) -> Job:
     folder = clicks_folder(grid, method, dataset, seed)
-    command = ["msam", "clicks", "-d", dataset, *_model_options(grid, method), *method.clicks, "-o", str(folder)]
+    command = ["msam", "clicks", "-d", dataset, *_model_options(grid, method), "--tolerance", f"{grid.tolerance:g}"]
+    command += [*method.clicks, "-o", str(folder), "--force"]
     name = f"clicks.{dataset}.{grid.model(method)}{_seeded(seed)}"
-    return Job(name, "clicks", tuple(command), trained, (folder / "clicks.csv",), _run_environment(results, seed))
+    return ClicksJob(name, "clicks", tuple(command), trained, (folder / "clicks.csv",), _run_environment(results, seed))
 
 
 def _transfer(
@@ -229,6 +238,7 @@ def _transfer(
 ) -> Job:
     folder = transfer_folder(grid, method, source, target, seed)
     command = ["msam", "transfer", "--source", source, "--target", target, *_model_options(grid, method)]
+    command += ["--tolerance", f"{grid.tolerance:g}"]
     name = f"transfer.{source}.{target}.{grid.model(method)}{_seeded(seed)}"
     variables = _run_environment(results, seed)
     return Job(name, "transfer", (*command, "-o", str(folder)), trained, (folder / "scores.csv",), variables)

@@ -33,7 +33,7 @@ def run_jobs(
     Raises:
         UserError: if a job still runs from an earlier session that the engine cannot take over.
     """
-    needed = still_needed(jobs)
+    needed, earlier = still_needed(jobs), {job.name: len(attempts(folder_of(job.name))) for job in jobs}
     states = {job.name: WAITING if job.name in needed else FINISHED for job in jobs}
     for job in jobs:
         if states[job.name] == WAITING and engine.adopt(job, folder_of(job.name)):
@@ -42,7 +42,9 @@ def run_jobs(
         ended = engine.ended()
         for job in jobs:
             if job.name in ended:
-                states[job.name] = SKIPPED if _is_hopeless(job, states) else _outcome(job, folder_of(job.name))
+                states[job.name] = (
+                    SKIPPED if _is_hopeless(job, states) else _outcome(job, folder_of(job.name), earlier[job.name])
+                )
         for job in jobs:
             if states[job.name] == WAITING:
                 _hand_over(job, states, engine, folder_of(job.name))
@@ -52,8 +54,8 @@ def run_jobs(
     return states
 
 
-def _outcome(job: Job, folder: Path) -> str:
-    made = attempts(folder)
+def _outcome(job: Job, folder: Path, earlier: int) -> str:
+    made = attempts(folder)[earlier:]
     succeeded = bool(made) and made[-1]["status"] == 0
     return FINISHED if succeeded and (job.is_finished() or not job.files) else FAILED
 

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         summary = to_markdown(scores, title=title, protocol=protocol.name, tolerance_mm=protocol.tolerance_mm)
         print(summary)
         if args.output:
-            write(args.output, scores, summary, force=args.force)
+            write(args.output, scores, summary, failed, force=args.force)
     for case, reason in failed.items():
         print(f"{case} failed: {reason}", file=sys.stderr)
     return 1 if failed else 0
@@ -123,8 +123,11 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
-def write(folder: Path, scores: pd.DataFrame, summary: str, *, force: bool = False) -> None:
-    """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``."""
+def write(folder: Path, scores: pd.DataFrame, summary: str, failed: dict[str, str], *, force: bool = False) -> None:
+    """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``; and ``failed.csv``
+    where cases are missing in them."""
+    import pandas as pd
+
     from msam_nn.folders import new_folder
     from msam_nn.metrics.click_curves import describe_curves
 
@@ -132,4 +135,6 @@ def write(folder: Path, scores: pd.DataFrame, summary: str, *, force: bool = Fal
         scores.to_csv(unfinished / "clicks.csv", index=False)
         describe_curves(scores).to_csv(unfinished / "curves.csv", index=False)
         (unfinished / "summary.md").write_text(summary, encoding="utf-8")
-    print(f"Written to {folder}: clicks.csv, curves.csv, summary.md")
+        if failed:
+            pd.DataFrame(failed.items(), columns=["case", "reason"]).to_csv(unfinished / "failed.csv", index=False)
+    print(f"Written to {folder}: clicks.csv, curves.csv, summary.md{', failed.csv' if failed else ''}")

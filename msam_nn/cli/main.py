@@ -64,5 +64,5 @@ def main(argv: list[str] | None = None) -> int:
         print(f"msam {args.command}: {what}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"msam {args.command}: interrupted; nothing unfinished was left behind.", file=sys.stderr)
+        print(f"msam {args.command}: interrupted.", file=sys.stderr)
         return 130

@@ -35,7 +35,7 @@ def training_time(fold_folder: Path) -> TrainingTime:
     trainer with a budget in its name.
     """
     wall, cpu, finished = 0.0, 0.0, False
-    for log in sorted(fold_folder.glob("training_log_*.txt")):
+    for log in sorted(fold_folder.glob("training_log_*.txt"), key=_date):
         lines = [LOG_LINE.match(line) for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
         lines = [line for line in lines if line]
         begins = [line for line in lines if line["epoch"] is not None]
@@ -51,6 +51,11 @@ def training_time(fold_folder: Path) -> TrainingTime:
             cpu += told[-1] if told else float("nan")
         finished = any(line["done"] for line in lines)
     return TrainingTime(wall, cpu) if finished else TrainingTime(float("nan"), float("nan"))
+
+
+def _date(log: Path) -> tuple[list[int], str]:
+    """In a log's name, where nnU-Net does not pad months and days."""
+    return [int(number) for number in re.findall(r"\d+", log.name)], log.name
 
 
 def load_predictor(model: Path, folds: Sequence[int], device: torch.device) -> nnUNetPredictor | None:

@@ -30,9 +30,9 @@ from msam_nn.evaluation.results_folder import (
     validation_splits,
 )
 from msam_nn.evaluation.scoring import ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
-from msam_nn.metrics.statistics import bootstrap_interval
+from msam_nn.metrics.statistics import bootstrap_interval, case_mean
 from msam_nn.metrics.summary import summarise
-from msam_nn.nnunet_folders import labelled_cases, model_folder, validation_cases
+from msam_nn.nnunet_folders import channel_names, labelled_cases, model_folder, validation_cases
 from msam_nn.reports.markdown import markdown_table
 
 BEFORE, AFTER = "before", "after"
@@ -104,14 +104,11 @@ def channel_order(known: dict, asked: dict, source: str, target: str) -> list[in
     Raises:
         UserError: if the data sets do not have the same channels.
     """
-    names = [
-        [str(name).lower() for _, name in sorted(d["channel_names"].items(), key=lambda item: int(item[0]))]
-        for d in (known, asked)
-    ]
+    names = [[name.lower() for name in channel_names(d)] for d in (known, asked)]
     if names[0] == names[1]:
         return list(range(len(names[0])))
     if sorted(names[0]) != sorted(names[1]) or len(set(names[0])) < len(names[0]):
-        channels = [", ".join(d["channel_names"].values()) for d in (known, asked)]
+        channels = [", ".join(channel_names(d)) for d in (known, asked)]
         raise UserError(f"The channels differ: {source} has {channels[0]}, {target} has {channels[1]}.")
     return [names[1].index(name) for name in names[0]]
 
@@ -193,7 +190,7 @@ def transfer_table(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``metric, label, cases``, the mean of every method, and with ``before`` also ``difference``, its
-        bootstrap interval ``low, high`` over cases, and ``rate``.
+        bootstrap interval ``low, high`` over cases, and ``rate``, these of the cases that have both values.
     """
     methods = list(scores["method"].unique())
     means = summarise(scores).query("metric in @TRANSFERRED_METRICS")
@@ -201,10 +198,12 @@ def transfer_table(scores: pd.DataFrame) -> pd.DataFrame:
     table = table.loc[means.set_index(["metric", "label"]).index.unique(), methods]
     table.insert(0, "cases", means[means["method"] == AFTER].set_index(["metric", "label"])["cases"])
     if BEFORE in methods:
-        table["difference"] = table[AFTER] - table[BEFORE]
-        intervals = [bootstrap_interval(_differences(scores, metric, label)) for metric, label in table.index]
-        table[["low", "high"]] = intervals
-        table["rate"] = transfer_rate(table[BEFORE], table[AFTER])
+        pairs = [_pairs(scores, metric, label) for metric, label in table.index]
+        table["difference"] = [case_mean(after - before) for before, after in pairs]
+        table[["low", "high"]] = [bootstrap_interval(after - before) for before, after in pairs]
+        table["rate"] = transfer_rate(
+            *(pd.Series(map(case_mean, side), table.index) for side in zip(*pairs, strict=True))
+        )
     return table.rename_axis(columns=None).reset_index()
 
 
@@ -229,16 +228,20 @@ def transfer_markdown(transfer: Transfer, table: pd.DataFrame, source: str, tole
     if transfer.in_domain:
         lines.append(
             "Before: the model trained on the target. After: the source's model, without training there. Difference: "
-            "after minus before, with its 95 % bootstrap interval over cases. Rate: difference / before."
+            "after minus before where both have a value, with its 95 % bootstrap interval over cases. Rate: that "
+            "difference / before, of the same cases."
         )
     return "\n\n".join(lines) + "\n"
 
 
-def _differences(scores: pd.DataFrame, metric: str, label: str) -> np.ndarray:
-    """``(cases, classes)``; every class where the label is none, so for the foreground."""
+def _pairs(scores: pd.DataFrame, metric: str, label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Before and after, ``(cases, classes)``, NaN in both where one is not defined; every class where the label is
+    none, so for the foreground."""
     of_label = scores[scores["label"] == label] if label in set(scores["label"]) else scores
     before, after = (
         of_label[of_label["method"] == method].pivot(index="case", columns="label", values=metric)
         for method in (BEFORE, AFTER)
     )
-    return (after - before).to_numpy(float)
+    before, after = (side.to_numpy(float) for side in before.align(after))
+    paired = np.isfinite(before) & np.isfinite(after)
+    return np.where(paired, before, np.nan), np.where(paired, after, np.nan)

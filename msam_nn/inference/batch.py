@@ -25,6 +25,7 @@ from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.inference.prompted_image import MAX_WINDOWS
+from msam_nn.nnunet_folders import channel_names
 
 
 @dataclass
@@ -117,7 +118,7 @@ class PromptedBatch:
 
     def _preprocess(self, case: str, files: list[Path]) -> tuple[Tensor, dict]:
         predictor = self.predictor
-        insist_on_sound_images(files, len(predictor.dataset_json["channel_names"]))
+        insist_on_sound_images(files, len(channel_names(predictor.dataset_json)))
         preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
         previous = None
         if self.previous_stage is not None:

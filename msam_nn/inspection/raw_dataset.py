@@ -12,7 +12,7 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
-from msam_nn.nnunet_folders import Case, labelled_cases
+from msam_nn.nnunet_folders import Case, channel_names, labelled_cases
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def open_raw_dataset(name: str, dataset_json: dict) -> RawDataset:
     """
     declaration = Path(nnUNet_raw, name, "dataset.json")
     try:
-        channels = dataset_json.get("channel_names") or dataset_json["modality"]
+        channels = channel_names(dataset_json)
         labels = dataset_json["labels"]
         manager = LabelManager(labels, dataset_json.get("regions_class_order"))
         cases = labelled_cases(name)
@@ -63,7 +63,7 @@ def open_raw_dataset(name: str, dataset_json: dict) -> RawDataset:
     example = str(next(iter(cases.values())).images[0])
     return RawDataset(
         name,
-        tuple(channel for _, channel in sorted(channels.items(), key=lambda item: int(item[0]))),
+        tuple(channels),
         {label: v for label, v in values.items() if set(v) != {0}},
         manager.ignore_label,
         dict(sorted(cases.items())),

@@ -64,7 +64,7 @@ def fit_ellipsoid(masks: Sequence[np.ndarray]) -> BlindEllipsoid:
 def blind_dice(masks: Sequence[np.ndarray], n_folds: int = 5) -> np.ndarray:
     """Dice of the ellipsoid on every mask, each guessed by the one fitted to the other folds' masks.
 
-    Case i is in fold ``i % n_folds``.
+    Of the masks with foreground, number i is in fold ``i % n_folds``.
 
     Returns:
         ``(n,)``; NaN for empty masks.
@@ -95,4 +95,4 @@ def _slope(shapes: np.ndarray, radii: np.ndarray) -> np.ndarray:
     sizes = shapes - shapes.mean(axis=0)
     spread = (sizes**2).sum(axis=0)
     proportional = radii.mean(axis=0) / shapes.mean(axis=0)
-    return np.where(spread > 0, (sizes * radii).sum(axis=0) / np.maximum(spread, 1), proportional)
+    return np.where(spread > 0, (sizes * radii).sum(axis=0) / np.where(spread > 0, spread, 1), proportional)

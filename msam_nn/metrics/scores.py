@@ -95,7 +95,8 @@ def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
 def surface_metrics(
     prediction: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance_mm: float = TOLERANCE_MM
 ) -> tuple[float, float]:
-    """Normalised surface Dice at ``tolerance_mm`` and 95th percentile of the Hausdorff distance in mm.
+    """Normalised surface Dice at ``tolerance_mm`` and 95th percentile of the Hausdorff distance in mm; along contours
+    where masks have a single slice, as nnU-Net's 2D images.
 
     Both weigh surface elements by their area (Nikolov et al., "Deep learning to achieve clinically applicable
     segmentation of head and neck anatomy", 2018); computed by the package ``surface-distance``.
@@ -106,6 +107,8 @@ def surface_metrics(
     found, present = bool(prediction.any()), bool(truth.any())
     if not (found and present):  # surface-distance 0.1 fails on empty masks with NumPy 2
         return (0.0, inf) if found or present else (nan, nan)
+    if len(truth) == 1:
+        prediction, truth, spacing = prediction[0], truth[0], spacing[1:]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Please import", category=DeprecationWarning)
         distances = compute_surface_distances(truth, prediction, spacing)
@@ -161,14 +164,16 @@ def score(
     """Every metric of one predicted mask.
 
     Arguments:
-        prediction, truth: bool ``(z, y, x)``; :func:`class_masks` cuts them out of label maps.
+        prediction, truth: bool ``(z, y, x)``; :func:`class_masks` cuts them out of label maps. A single slice has no
+            volume: what is in ml is NaN.
         spacing: mm in array order.
         tolerance_mm: for the NSD. lesion_iou: from which IoU on a lesion counts as found.
     """
     nsd, hd95 = surface_metrics(prediction, truth, spacing, tolerance_mm)
     lesions = lesion_counts(prediction, truth, lesion_iou)
-    ml_per_voxel = prod(spacing) / 1000
-    true_ml, predicted_ml = int(truth.sum()) * ml_per_voxel, int(prediction.sum()) * ml_per_voxel
+    ml_per_voxel = prod(spacing) / 1000 if len(truth) > 1 else nan
+    true, predicted = int(truth.sum()), int(prediction.sum())
+    true_ml, predicted_ml = true * ml_per_voxel, predicted * ml_per_voxel
     return Score(
         dice=dice(prediction, truth),
         iou=iou(prediction, truth),
@@ -182,5 +187,5 @@ def score(
         true_ml=true_ml,
         predicted_ml=predicted_ml,
         volume_error_ml=predicted_ml - true_ml,
-        relative_volume_error=abs(predicted_ml - true_ml) / true_ml if true_ml else nan,
+        relative_volume_error=abs(predicted - true) / true if true else nan,
     )

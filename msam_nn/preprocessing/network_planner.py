@@ -9,6 +9,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
+from msam_nn.nnunet_folders import channel_names
 from msam_nn.preprocessing.foreground import rarest_fraction
 
 LABELS_READ = 10
@@ -73,7 +74,7 @@ class NetworkPlanner(ExperimentPlanner):
 
     @property
     def n_channels(self) -> int:
-        return len(self.dataset_json.get("channel_names") or self.dataset_json["modality"])
+        return len(channel_names(self.dataset_json))
 
     @cached_property
     def foreground_fraction(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -56,7 +58,7 @@ def case_scatter(scores: pd.DataFrame, metric: str, title: str) -> Figure | None
     figure = Figure(figsize=(3.6 * columns, 3.6 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, other in zip(panels, others, strict=False):
-        for colour, (label, of_label) in zip(COLOURS, scores.groupby("label", sort=False), strict=False):
+        for colour, (label, of_label) in zip(cycle(COLOURS), scores.groupby("label", sort=False), strict=False):
             table = of_label.pivot(index="case", columns="method", values=metric)
             axes.plot(table[first], table[other], "o", color=colour, alpha=0.7, markersize=5, label=label)
         axes.axline((0, 0), slope=1, color="grey", linewidth=0.8)

@@ -16,6 +16,7 @@ from msam_nn.errors import UserError
 from msam_nn.inference.placement import class_index, class_names
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.inference.prompted_image import PromptedImage
+from msam_nn.nnunet_folders import channel_names
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ServedModel:
     @property
     def channel_names(self) -> list[str]:
         """In the order of the channels."""
-        return list(self.predictor.dataset_json["channel_names"].values())
+        return channel_names(self.predictor.dataset_json)
 
     @property
     def refines_without_clicks(self) -> bool:

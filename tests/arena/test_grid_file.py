@@ -63,6 +63,7 @@ def test_one_value_is_a_list_of_one(arena):
         ({"folds": [0, 7]}, "folds go from 0 to 4, not 0, 7."),
         ({"folds": [0, 0]}, "folds names something twice: 0, 0."),
         ({"datasets": [777]}, "There is no data set 777 in nnU-Net's folders."),
+        ({"datasets": [900, "Dataset900_TumourPhantom"]}, "datasets names Dataset900_TumourPhantom twice."),
         ({"datasets": []}, "datasets has to be a list of data sets (IDs or names), not []."),
         ({"budget": "10 hours"}, "10 hours is no budget, such as 100epochs, 60minutes or 60cpuminutes."),
         ({"device": "gpu"}, "device has to be cuda or cpu, not gpu."),

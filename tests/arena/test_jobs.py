@@ -43,8 +43,8 @@ def test_a_grid_by_hand(arena, tmp_path):
         f"{seeded}nnUNetv2_train {DATASET} 3d_fullres 0 -tr nnUNetTrainer_2epochs -p Mine -device cpu",
         "nnUNet_n_proc_DA=1 nnUNetv2_plan_and_preprocess -d 900 -pl MSAMPlanner -c 3d_fullres -npfp 2 -np 2",
         f"{seeded}nnUNetv2_train {DATASET} 3d_fullres 0 -tr MSAMTrainer_2epochs -p MSAMPlans -device cpu",
-        f"{seeded}msam clicks -d {DATASET} -tr MSAMTrainer_2epochs -p MSAMPlans -c 3d_fullres -f 0 -device cpu -n 3 "
-        f"-o {folder}/clicks/{DATASET}/{msam}.seed_5",
+        f"{seeded}msam clicks -d {DATASET} -tr MSAMTrainer_2epochs -p MSAMPlans -c 3d_fullres -f 0 -device cpu "
+        f"--tolerance 1 -n 3 -o {folder}/clicks/{DATASET}/{msam}.seed_5 --force",
         f"msam arena report {tmp_path}/grid.yaml -o {folder}/report --force",
     ]
 
@@ -74,6 +74,18 @@ def test_a_validated_final_checkpoint_is_finished(train):
     assert not train.is_finished()
     (train.fold_folder / "validation" / "summary.json").touch()
     assert train.is_finished()
+
+
+def test_clicks_are_finished_when_no_case_failed(arena):
+    grid = read_grid(arena(methods=M_SAM, clicks="-n 3", tolerance=2))
+    clicks = next(job for job in jobs_of(grid, cores=1) if job.stage == "clicks")
+    assert "--tolerance 2 -n 3" in clicks.shell_line() and not clicks.is_finished()
+    folder = clicks.files[0].parent
+    folder.mkdir(parents=True)
+    (folder / "clicks.csv").touch()
+    assert clicks.is_finished()
+    (folder / "failed.csv").touch()
+    assert not clicks.is_finished()
 
 
 def test_a_plan_is_finished_when_every_case_is_preprocessed(arena, nnunet_folders, tmp_path, monkeypatch):

@@ -36,7 +36,8 @@ class Pretend:
                     file.touch()
             folder = self.folder / job.name
             folder.mkdir(exist_ok=True)
-            (folder / "attempts.jsonl").write_text(json.dumps({"status": status}) + "\n")
+            with (folder / "attempts.jsonl").open("a") as made:
+                made.write(json.dumps({"status": status}) + "\n")
         names, self.open = {job.name for job in self.open}, []
         return names
 
@@ -87,6 +88,16 @@ def test_jobs_of_an_earlier_session_are_taken_over(jobs, tmp_path):
     engine = Pretend(tmp_path, adopted=("plan",))
     assert set(run(jobs, engine).values()) == {FINISHED}
     assert [name for name, _ in engine.log] == ["a", "b", "clicks", "report"]
+
+
+def test_a_job_that_leaves_no_attempt_has_not_succeeded_because_it_once_did(jobs, tmp_path):
+    class Killed(Pretend):
+        def ended(self):
+            names, self.open = {job.name for job in self.open}, []
+            return names
+
+    run(jobs, Pretend(tmp_path))
+    assert run(jobs, Killed(tmp_path))["report"] == FAILED
 
 
 def test_no_exit_status_makes_up_for_a_missing_file(jobs, tmp_path):

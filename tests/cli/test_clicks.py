@@ -49,10 +49,10 @@ def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch,
     assert clicks("-f", 0, "-n", 1, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()
     assert "bad failed: unreadable" in captured.err and "0.500" in captured.out
-    assert {f.name for f in (tmp_path / "out").iterdir()} == {"clicks.csv", "curves.csv", "summary.md"}
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"clicks.csv", "curves.csv", "summary.md", "failed.csv"}
 
 
 def test_nothing_is_half_written(tmp_path):
     with pytest.raises(KeyError):
-        write(tmp_path / "out", pd.DataFrame({"case": ["a"]}), "summary")
+        write(tmp_path / "out", pd.DataFrame({"case": ["a"]}), "summary", {})
     assert not list(tmp_path.iterdir())

@@ -27,6 +27,15 @@ def test_a_continued_training_is_the_sum_of_its_sessions(tmp_path):
     assert training_time(tmp_path).wall == pytest.approx(4 + 3)
 
 
+def test_sessions_are_in_the_order_of_their_dates(tmp_path):
+    """nnU-Net does not pad months and days: the tenth sorts before the ninth as text."""
+    log(tmp_path, "a", (0, "Epoch 0"), (4, "Epoch time: 240 s"), (4, "Epoch 1"))
+    log(tmp_path, "b", (20, "Epoch 1"), (23, "Epoch time: 180 s"), (23, "Training done."))
+    for name, day in (("a", 9), ("b", 10)):
+        (tmp_path / f"training_log_2026_1_2_{name}.txt").rename(tmp_path / f"training_log_2026_1_{day}_10_00_00.txt")
+    assert training_time(tmp_path).wall == pytest.approx(4 + 3)
+
+
 def test_a_training_that_started_over_counts_from_there(tmp_path):
     log(tmp_path, "a", (0, "Epoch 0"), (9, "Training done."))
     log(tmp_path, "b", (20, "Epoch 0"), (22, "Training done."))

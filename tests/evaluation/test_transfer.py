@@ -31,6 +31,10 @@ def test_channels_match_by_name():
     assert channel_order(channels("MR", "MR"), channels("MR", "MR"), "S", "T") == [0, 1]
 
 
+def test_data_sets_of_older_versions_call_channels_modality():
+    assert channel_order({"modality": {"0": "CT", "1": "PET"}}, channels("PET", "CT"), "S", "T") == [1, 0]
+
+
 @pytest.mark.parametrize("target", [("CT",), ("CT", "MR"), ("CT", "PET", "MR"), ("CT", "CT")])
 def test_other_channels_are_refused(target):
     with pytest.raises(UserError, match="channels differ: S has CT, PET, T has CT"):
@@ -78,6 +82,15 @@ def test_difference_and_rate_by_hand():
     assert dice["difference"] == pytest.approx(-0.5) and dice["rate"] == pytest.approx(-0.6)
     assert (dice["low"], dice["high"]) == pytest.approx((-1, 0))
     assert list(table.index) == ["dice", "iou", "nsd"]
+
+
+def test_difference_and_rate_are_of_the_cases_that_have_both():
+    """Without a tumour Dice before is undefined, and 0 after a false finding."""
+    table = scores(before=["half", "all", "all"], after=["half", "all", "none"])
+    table.loc[(table["method"] == "before") & (table["case"] == 2), "dice"] = np.nan
+    dice = transfer_table(table).set_index("metric").loc["dice"]
+    assert dice["difference"] == dice["rate"] == dice["low"] == dice["high"] == 0
+    assert dice["after"] == pytest.approx(5 / 9)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,16 @@ def test_empty_lesions():
     assert (missed.sensitivity, missed.f1, missed.false_positives) == (0, 0, 0)
 
 
+def test_a_single_slice_is_measured_along_its_contours():
+    """nnU-Net reads 2D images as one slice 999 mm thick. Moved by 5 of 40 pixels, of the contour of a square the sides
+    along the motion stay, but for their ends: about half of it is within 1 mm."""
+    truth = np.zeros((1, 80, 80), bool)
+    truth[0, 20:60, 20:60] = True
+    measured = score(np.roll(truth, 5, 2), truth, (999, 1, 1))
+    assert measured.nsd == pytest.approx(0.475, abs=0.001) and measured.hd95 == 5
+    assert np.isnan([measured.true_ml, measured.volume_error_ml]).all() and measured.relative_volume_error == 0
+
+
 def test_volumes_in_ml():
     half = CUBE & box([(3, 6), (0, 14), (0, 16)])
     small = score(half, CUBE, ANISOTROPIC)

@@ -30,6 +30,11 @@ def test_scatter_pairs_cases_with_the_first_method():
     assert list(points.get_xdata()) == [0.0, 0.1, 0.2] and list(points.get_ydata()) == [0.9, 0.8, 0.7]
 
 
+def test_scatter_draws_more_classes_than_there_are_colours():
+    figure = case_scatter(scores(["A", "B"], [f"organ {n:02d}" for n in range(13)]), "dice", "Dice")
+    assert len([line for line in figure.axes[0].lines if line.get_marker() == "o"]) == 13
+
+
 def test_no_scatter_of_a_single_method():
     assert case_scatter(scores(["A"]), "dice", "Dice") is None
 

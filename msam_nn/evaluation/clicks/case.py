@@ -17,6 +17,7 @@ from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.inference.placement import class_names
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import class_masks, dice, iou, surface_metrics
+from msam_nn.nnunet_folders import channel_names
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ClickCase:
     @classmethod
     def load(cls, predictor: PromptedPredictor, name: str, image_files: Sequence[Path], label_file: Path) -> ClickCase:
         """Read and preprocess with the predictor's plans."""
-        insist_on_sound_images(image_files, len(predictor.dataset_json["channel_names"]))
+        insist_on_sound_images(image_files, len(channel_names(predictor.dataset_json)))
         plans, configuration = predictor.plans_manager, predictor.configuration_manager
         label_manager = predictor.label_manager
         data, seg, properties = configuration.preprocessor_class(verbose=False).run_case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,15 +103,20 @@ def score_contest(contest: Contest, options: ScoringOptions, num_processes: int 
 
 
 def costs_of(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
-    """Costs of one method; NaN where the folder does not tell."""
+    """Costs of one method; NaN where the folder does not tell, or its network cannot be rebuilt or run here."""
     fold, cases = next(iter(contest.splits.items()))
     minutes = np.mean([training_time(results.path / f"fold_{fold}") for fold in contest.splits], axis=0)
-    predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
+    try:
+        predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
+    except RuntimeError as error:  # of another version, or of a trainer that is not installed
+        warnings.warn(f"{results.name}: no parameters or prediction times, {str(error).splitlines()[0]}", stacklevel=2)
+        predictor = None
     values = [results.name, n_parameters(predictor) if predictor else None, *minutes.tolist()]
     row = dict(zip(COST_COLUMNS, values, strict=True))
     if measure_on is not None:
         images = validation_cases(contest.truth.dataset, fold)[cases[0]].images
-        measured = measure_prediction(predictor, images) if predictor else [None] * len(MEASURED_COLUMNS)
+        alone = predictor and predictor.configuration_manager.previous_stage_name is None
+        measured = measure_prediction(predictor, images) if alone else [None] * len(MEASURED_COLUMNS)
         row |= dict(zip(MEASURED_COLUMNS, measured, strict=True))
     return row
 
