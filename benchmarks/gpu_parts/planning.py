@@ -54,7 +54,7 @@ def run(setup: Setup) -> Iterator[dict[str, Any]]:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprints, plan_experiments, preprocess
 
     number = int(dataset[len("Dataset") :].split("_")[0])
-    processes = 1 if setup.dry_run else os.cpu_count() or 1
+    processes = 1 if setup.dry_run else min(8, setup.cores)
     steps = {"fingerprint": lambda: extract_fingerprints([number], num_processes=processes, show_progress_bar=False)}
     for plans, planner in PLANS.items():
         memory = {"gpu_memory_target_in_gb": 0.5, "overwrite_plans_name": plans} if setup.dry_run else {}

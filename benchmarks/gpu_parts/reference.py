@@ -1,5 +1,5 @@
-"""Do the networks compute on this device what they should? Errors relative to the spread of the values, in float32 and
-bfloat16.
+"""Do the networks compute on this device what they should? Errors relative to the spread of the values, in float32,
+bfloat16 and float16.
 
 The released geometry is held against the published code's outputs where they are at hand (``MSAM_NN_SHARED``);
 everything else against our own networks in float64 on the CPU.
@@ -97,10 +97,11 @@ def released_answers(model: MSAM, image: Tensor) -> dict[str, Tensor]:
 def rows(
     setup: Setup, name: str, reference: str, network: PromptableNetwork, image: Tensor, expected: dict, ask=answers
 ) -> Iterator[dict[str, Any]]:
-    """Errors of every output in both precisions."""
+    """Errors of every output in each precision; float16 is what nnU-Net and our trainers use on CUDA."""
     network, image = network.to(setup.device), image.to(setup.device)
     found = {}
-    for precision, context in (("float32", nullcontext()), ("bfloat16", setup.autocast())):
+    halves = {"bfloat16": setup.autocast(), "float16": setup.autocast(torch.float16)}
+    for precision, context in {"float32": nullcontext(), **halves}.items():
         with context:
             found[precision] = ask(network, image)
     for what, truth in expected.items():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from msam_nn.arena.engines import own_cores
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -39,9 +41,13 @@ class Setup:
         """Repetitions of a timing, after two to warm up."""
         return 2 if self.dry_run else 10
 
-    def autocast(self) -> torch.autocast:
-        """bfloat16."""
-        return torch.autocast(self.device.type, torch.bfloat16)
+    @property
+    def cores(self) -> int:
+        """That this process may use, sixteen at most: what a container is lent of a large machine cannot be seen."""
+        return min(16, own_cores())
+
+    def autocast(self, dtype: torch.dtype = torch.bfloat16) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

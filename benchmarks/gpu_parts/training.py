@@ -24,7 +24,7 @@ TRAINED_SHARE = 0.6
 
 def run(setup: Setup) -> Iterator[dict[str, Any]]:
     """A row per way of scoring ``setup.variant``; columns ``0`` to ``10`` are Dice after so many clicks a class."""
-    dataset, workers = set_folders(setup), 0 if setup.dry_run else max(2, (os.cpu_count() or 2) - 2)
+    dataset, workers = set_folders(setup), 0 if setup.dry_run else max(2, setup.cores - 2)
     os.environ["nnUNet_n_proc_DA"] = str(workers)
     import numpy as np
     import torch

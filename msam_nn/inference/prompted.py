@@ -92,7 +92,8 @@ class PromptedPredictor(nnUNetPredictor):
         """Predict an opened image without prompts, for :meth:`PromptedImage.start_from`.
 
         Arguments:
-            on_progress: called after each window with the share done, 0 to 1; True stops the prediction.
+            on_progress: called after each window with the share done, 0 to 1; True stops the prediction. Where results
+                do not fit on the GPU nnU-Net begins anew, and the share stays at 1 meanwhile.
 
         Returns:
             Mask logits ``(K, ...)`` of the padded image; None if it was stopped.
@@ -104,14 +105,14 @@ class PromptedPredictor(nnUNetPredictor):
         def after_window() -> None:
             nonlocal done
             done += 1
-            self._stopped = bool(on_progress is not None and on_progress(done / n_windows))
+            self._stopped = bool(on_progress is not None and on_progress(min(done / n_windows, 1.0)))
 
         self._after_window = after_window
         logits = []
         try:
             for parameters in self.list_of_parameters:
                 self.promptable.load_state_dict(parameters)
-                logits.append(self.predict_sliding_window_return_logits(image).float().cpu())
+                logits.append(self.predict_sliding_window_return_logits(image).cpu().float())
             if self._stopped:
                 return None
         finally:

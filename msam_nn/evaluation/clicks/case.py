@@ -91,6 +91,6 @@ def mask_scores(
     return {**overlap, "nsd": nsd, "hd95": hd95, "true_voxels": int(truth.sum())}
 
 
-def click_generator(case: str, seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+def click_generator(case: str, seed: int) -> torch.Generator:
     """For clicks that depend on case and seed only, whatever else is evaluated."""
-    return torch.Generator(device).manual_seed(crc32(f"{case} {seed}".encode()))
+    return torch.Generator().manual_seed(crc32(f"{case} {seed}".encode()))

@@ -44,9 +44,9 @@ class PaperCrop:
                 continue
             image, target, valid = centred_crop(case, index, network.patch_size)
             for seed in self.seeds:
-                generator = click_generator(f"{case.name} {label}", seed, device)
-                masks = target[None, None].to(device), valid[None, None].to(device)
-                clicks = _Stopwatch(SimulatedClicks(masks[0], valid=masks[1], generator=generator))
+                generator = click_generator(f"{case.name} {label}", seed)
+                user = SimulatedClicks(target[None, None], valid=valid[None, None], generator=generator)
+                clicks = _Stopwatch(user, device)
                 classes = torch.tensor([index], device=device)
                 stages = network(image[None].to(device), clicks, self.n_stages, classes)
                 clicks.stop()
@@ -74,21 +74,23 @@ def centred_crop(case: ClickCase, index: int, size: Sequence[int]) -> tuple[Tens
 
 
 class _Stopwatch:
-    """A prompt source that notes how long the network takes from one call to the next."""
+    """A user on the CPU, who clicks alike whatever the device, and how long the network takes from one call to the
+    next."""
 
-    def __init__(self, source: SimulatedClicks) -> None:
-        self.source = source
+    def __init__(self, source: SimulatedClicks, device: torch.device) -> None:
+        self.source, self.device = source, device
         self.seconds: list[float] = []
         self._began: float | None = None
 
     def __call__(self, stage: int, masks: Tensor | None) -> Points:
         self.stop()
-        points = self.source(stage, masks)
+        points = self.source(stage, None if masks is None else masks.cpu())
+        points = Points(*(part.to(self.device) for part in points))
         self._began = perf_counter()
         return points
 
     def stop(self) -> None:
-        if torch.cuda.is_available():
+        if self.device.type == "cuda":
             torch.cuda.synchronize()
         if self._began is not None:
             self.seconds.append(perf_counter() - self._began)

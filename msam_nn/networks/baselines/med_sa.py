@@ -57,9 +57,11 @@ class SpaceDepthBlock(Block):
         """Attention between the slices ``T`` of ``(B * T, h, w, E)``, for each token of a slice."""
         heads = self.attn.num_heads
         columns = x.unflatten(0, (-1, self.n_slices)).movedim(1, 3)  # (B, h, w, T, E)
+        sizes, columns = columns.shape[:3], columns.flatten(0, 2)  # fused attention takes no further axes
         query, key, value = self.attn.qkv(columns).unflatten(-1, (3, heads, -1)).movedim(-3, 0).transpose(-2, -3)
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.attn.proj(attended.transpose(-2, -3).flatten(-2)).movedim(3, 1).flatten(0, 1)
+        attended = self.attn.proj(attended.transpose(-2, -3).flatten(-2))
+        return attended.unflatten(0, sizes).movedim(3, 1).flatten(0, 1)
 
 
 class MedSA(nn.Module):

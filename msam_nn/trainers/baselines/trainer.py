@@ -13,7 +13,7 @@ from torch import nn
 from msam_nn.device import insist_on_device
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.trainers.baselines.recipes import Recipe
-from msam_nn.trainers.planned_trainer import PlannedTrainer, resolve_configuration
+from msam_nn.trainers.planned_trainer import PlannedTrainer, finest, resolve_configuration
 from msam_nn.trainers.progress import ProgressMixin
 
 
@@ -40,6 +40,7 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
     """
 
     unwrapped_network = PlannedTrainer.unwrapped_network
+    insist_on_declared_labels = PlannedTrainer.insist_on_declared_labels
     recipe: Recipe
     multiple: Sequence[int] = (1, 1, 1)
     """Voxels that each edge of the patch is a multiple of; :meth:`fit_patch` for networks where that is not enough."""
@@ -119,6 +120,10 @@ class BaselineTrainer(ProgressMixin, nnUNetTrainer):
         trained = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
         patch = " x ".join(map(str, self.configuration_manager.patch_size))
         self.print_to_log_file(f"{type(self).__name__}: {trained:,} of {total:,} parameters train; patch {patch}")
+
+    def train_step(self, batch: dict) -> dict:
+        self.insist_on_declared_labels(finest(batch["target"]))
+        return super().train_step(batch)
 
     def configure_optimizers(self):
         return self.recipe.make(self.network, self.num_epochs)
