@@ -109,10 +109,9 @@ class Local:
         slot = self.slots.pop(0)
         executor = _submitit().LocalExecutor(self.grid.folder / "submitit")
         executor.update_parameters(timeout_min=NO_LIMIT_MINUTES)
-        if self.grid.device == "cuda":
-            executor.update_parameters(gpus_per_node=1, visible_gpus=[slot])
+        gpu = {"CUDA_VISIBLE_DEVICES": slot} if self.grid.device == "cuda" else {}  # submitit's own takes numbers only
         with _deaf_to_interrupts():
-            handle = executor.submit(attempt, job, folder, self.environment)
+            handle = executor.submit(attempt, job, folder, {**gpu, **self.environment})
         self.submitted[job.name] = (handle, slot, folder)
 
     def adopt(self, job: Job, folder: Path) -> bool:

@@ -42,9 +42,8 @@ def run_jobs(
         ended = engine.ended()
         for job in jobs:
             if job.name in ended:
-                states[job.name] = (
-                    SKIPPED if _is_hopeless(job, states) else _outcome(job, folder_of(job.name), earlier[job.name])
-                )
+                made = attempts(folder_of(job.name))[earlier[job.name] :]
+                states[job.name] = SKIPPED if _is_hopeless(job, states) else _outcome(job, made)
         for job in jobs:
             if states[job.name] == WAITING:
                 _hand_over(job, states, engine, folder_of(job.name))
@@ -54,8 +53,8 @@ def run_jobs(
     return states
 
 
-def _outcome(job: Job, folder: Path, earlier: int) -> str:
-    made = attempts(folder)[earlier:]
+def _outcome(job: Job, made: list[dict]) -> str:
+    """Of the attempts that this session saw end."""
     succeeded = bool(made) and made[-1]["status"] == 0
     return FINISHED if succeeded and (job.is_finished() or not job.files) else FAILED
 

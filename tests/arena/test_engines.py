@@ -171,6 +171,13 @@ def test_cores_are_divided(grid):
     assert environment["nnUNet_n_proc_DA"] == "7" and set(FOLDERS) <= set(environment)
 
 
+def test_jobs_get_a_gpu_each_whatever_it_is_called(grid, monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932, 3")
+    jobs = [shell(name, f'echo "$CUDA_VISIBLE_DEVICES" > {tmp_path / name}.gpu; sleep 1', tmp_path) for name in "ab"]
+    assert set(run(replace(grid, device="cuda"), jobs, "local").values()) == {FINISHED}
+    assert [(tmp_path / f"{name}.gpu").read_text().strip() for name in "ab"] == ["GPU-8932", "3"]
+
+
 def test_no_gpu_is_told(grid, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(UserError, match="write device: cpu in"):
