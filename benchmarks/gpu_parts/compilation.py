@@ -16,7 +16,7 @@ from msam_nn.networks import Points
 
 def run(setup: Setup) -> Iterator[dict[str, Any]]:
     """A row per network and piece, in float32, so that the difference is the compiler's."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    setup.without_tf32()
     for name in (A, B):
         network = promptable(name, setup.patch).to(setup.device).eval()
         image = torch.randn(1, 1, *network.patch_size, device=setup.device)

@@ -33,7 +33,7 @@ OWN = "our CPU float64"
 
 def run(setup: Setup) -> Iterator[dict[str, Any]]:
     """A row per network and output."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    setup.without_tf32()
     golden = None if setup.dry_run else find_golden()
     if golden is not None:
         yield from released_rows(setup, golden)

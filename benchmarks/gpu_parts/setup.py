@@ -49,6 +49,11 @@ class Setup:
     def autocast(self, dtype: torch.dtype = torch.bfloat16) -> torch.autocast:
         return torch.autocast(self.device.type, dtype)
 
+    @staticmethod
+    def without_tf32() -> None:
+        """Let float32 be float32 on CUDA from now on."""
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+
     def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()

@@ -153,10 +153,7 @@ class ImageGeometry:
     def _into_network(self, file_voxel: Sequence[float], what: str) -> Voxel:
         _check_inside(file_voxel, self.file_shape, what, "the image")
         continuous = _apply(self.network_from_file, file_voxel)
-        try:
-            _check_inside(continuous, self.network_shape, what, "the part of the image that is not empty")
-        except UserError as error:
-            raise EmptyMarginError(str(error)) from error
+        _check_inside(continuous, self.network_shape, what, "the part of the image that is not empty", EmptyMarginError)
         return _nearest(continuous, self.network_shape)
 
 
@@ -190,11 +187,13 @@ def _apply(matrix: np.ndarray, point: Sequence[float]) -> np.ndarray:
     return matrix[:3, :3] @ np.asarray(point, dtype=float) + matrix[:3, 3]
 
 
-def _check_inside(position: Sequence[float], shape: Voxel, what: str, where: str) -> None:
+def _check_inside(
+    position: Sequence[float], shape: Voxel, what: str, where: str, error: type[UserError] = UserError
+) -> None:
     """A voxel reaches half its edge to both sides of its centre; ``1e-6`` forgives rounding."""
     if not all(-0.5 - 1e-6 <= p <= n - 0.5 + 1e-6 for p, n in zip(position, shape, strict=True)):
         place = ", ".join(f"{p:.1f}" for p in position)
-        raise UserError(f"{what} lies outside {where}: at voxel ({place}) of {shape}.")
+        raise error(f"{what} lies outside {where}: at voxel ({place}) of {shape}.")
 
 
 def _nearest(position: np.ndarray, shape: Voxel) -> Voxel:

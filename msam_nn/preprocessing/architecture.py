@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from msam_nn.errors import UserError
-from msam_nn.networks.layers.basic import Triple
+from msam_nn.networks.layers.basic import MASK_PRIOR, Triple
 from msam_nn.networks.msam import MSAMConfig
 from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.preprocessing.memory import training_memory_gb
@@ -24,10 +24,6 @@ MIN_BATCH_SIZE = 2
 
 CHECKPOINT_GAIN = 1.25
 """Recomputing stages costs a third of a step's time; it must make the patch larger by this factor."""
-
-MASK_PRIOR = -3.0
-"""Lesions are rare: mask logits that start at even odds cost the first hundred steps of training, which then go into
-learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
 
 AUTO_STAGES = 1
 """Refinement stages without a click. With a pyramid more of them give the same automatic Dice after the same number of

@@ -13,6 +13,7 @@ from nnunetv2.preprocessing.resampling.default_resampling import resample_data_o
 from msam_nn.errors import UserError
 from msam_nn.networks.msam.builder import BUILDER
 from msam_nn.networks.msam.config import MSAMConfig
+from msam_nn.nnunet_folders import channel_names
 from msam_nn.preprocessing.foreground import oversampling
 from msam_nn.preprocessing.normalization import SAMMed3DCTNormalization, SAMMed3DNormalization
 from msam_nn.preprocessing.planners import MSAMPlanner
@@ -91,8 +92,7 @@ class MSAMPretrainedPlanner(MSAMPlanner):
     def determine_normalization_scheme_and_whether_mask_is_used_for_norm(self) -> tuple[list[str], list[bool]]:
         """SAM-Med3D's schemes in place of nnU-Net's two usual ones; a channel that asks for another keeps it."""
         ours = {CTNormalization: SAMMed3DCTNormalization, ZScoreNormalization: SAMMed3DNormalization}
-        channels = self.dataset_json.get("channel_names") or self.dataset_json["modality"]
-        schemes = [get_normalization_scheme(name) for name in channels.values()]
+        schemes = [get_normalization_scheme(name) for name in channel_names(self.dataset_json)]
         return [ours.get(scheme, scheme).__name__ for scheme in schemes], [False] * len(schemes)
 
     def design(self, spacing: Sequence[float], median_shape: Sequence[float], dataset_voxels: float) -> dict:

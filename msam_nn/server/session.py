@@ -37,6 +37,7 @@ from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
 from msam_nn.server.placing import Placing, rounded
 from msam_nn.server.record import Prompt, SessionResult, prompt_file
+from msam_nn.server.worker import MEMORY_ERRORS, NO_MEMORY
 
 KEPT_TIMINGS = 1000
 
@@ -149,11 +150,8 @@ class InteractiveSession:
             spacing = [properties["spacing"][axis] for axis in order]
             self._grid = OutputGrid.of(geometry, configuration, spacing)
             self._placing = Placing(geometry, self._grid, self._source.spacing, self.model.patch_size)
-        except UserError as error:
-            self.status = Status("failed", message=str(error))
-            raise
         except Exception as error:
-            self.status = Status("failed", message=f"The image could not be prepared ({_reason(error)}).")
+            self.status = Status("failed", message=_sentence(error, "The image could not be prepared"))
             raise UserError(self.status.message) from error
         self._image = image
         self.status = Status("ready", 1.0)
@@ -187,7 +185,7 @@ class InteractiveSession:
             self.reset()
             self.timings.append(Timing("automatic", time.perf_counter() - start))
         except Exception as error:
-            message = f"The automatic prediction failed ({_reason(error)})."
+            message = _sentence(error, "The automatic prediction failed")
             raise UserError(message) from error
         finally:
             self.status = Status("ready", 1.0, message)
@@ -469,8 +467,13 @@ class InteractiveSession:
         return True
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+def _sentence(error: Exception, what: str) -> str:
+    """What a user is told of an error; where nothing better is known, that ``what`` happened, and the reason."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MEMORY_ERRORS):
+        return NO_MEMORY
+    return f"{what} ({f'{type(error).__name__}: {error}'.strip().splitlines()[0]})."
 
 
 def _shifted(box: Box, by: Sequence[int]) -> Box:

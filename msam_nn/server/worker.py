@@ -13,6 +13,9 @@ import torch
 
 from msam_nn.errors import UserError
 
+MEMORY_ERRORS = (MemoryError, torch.OutOfMemoryError)
+NO_MEMORY = "There is not enough memory for that: close other sessions, or crop the image."
+
 
 class Refused(Exception):
     """The sentence of a :class:`~msam_nn.errors.UserError`, which as a SystemExit would end an event loop."""
@@ -96,5 +99,5 @@ def _translated(function: Callable, *args: Any) -> Any:
         return function(*args)
     except UserError as error:
         raise Refused(str(error)) from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise Refused("There is not enough memory for that: close other sessions, or crop the image.") from error
+    except MEMORY_ERRORS as error:
+        raise Refused(NO_MEMORY) from error

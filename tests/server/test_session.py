@@ -235,6 +235,18 @@ def test_a_prediction_that_fails_says_why_and_leaves_everything_as_it_was(sessio
     assert session.status.message == "" and np.array_equal(session.mask, inside(SHAPE, ROD, BALL))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), UserError("Mend it like this.")])
+def test_a_prediction_that_fails_for_a_known_reason_says_what_to_do(session, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(session.model.predictor, "predict_masks", fail)
+    sentence = str(error) or "There is not enough memory for that: close other sessions, or crop the image."
+    with pytest.raises(UserError, match=f"^{sentence}$"):
+        session.predict_automatically()
+    assert session.status.message == sentence
+
+
 def test_a_stopped_prediction_ends_early_and_leaves_no_trace(session):
     session.predict_automatically(lambda share: session.stop())
     assert session.status.state == "ready" and not session.mask.any()

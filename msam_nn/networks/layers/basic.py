@@ -20,6 +20,11 @@ LOGIT = 4.0
 """What one unit of a last convolution adds to a logit: under AdamW a weight moves by a learning rate a step at most."""
 
 
+MASK_PRIOR = -3.0
+"""Lesions are rare: mask logits that start at even odds cost the first hundred steps of training, which then go into
+learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
+
+
 class ChannelNorm(nn.LayerNorm):
     """Layer norm over the channel axis of ``(B, C, ...)``, eps 1e-6."""
 

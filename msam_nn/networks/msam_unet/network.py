@@ -10,16 +10,12 @@ from torch import Tensor, nn
 
 from msam_nn.networks.decoding.corrections import HELD, equal_lengths, follow_points
 from msam_nn.networks.decoding.neighbourhood import LEVELS, Neighbourhood, best_other
-from msam_nn.networks.layers.basic import Triple, gaussian_factors
+from msam_nn.networks.layers.basic import MASK_PRIOR, Triple, gaussian_factors
 from msam_nn.networks.msam_unet.prompt_path import PromptPath
 from msam_nn.networks.promptable import NEGATIVE, PADDING, POSITIVE, Points, PromptableNetwork
 
 CLICK_SIGMA = 5.0
 """Standard deviation in voxels of a click's Gaussian."""
-
-MASK_PRIOR = -3.0
-"""Mask logits at the start of a training from nothing: with logits around 0 hundreds of steps go into learning to
-predict nothing."""
 
 HEADS, RENAMED = ".seg_layers.", ".heads."
 """nnU-Net leaves segmentation heads out when it loads pretrained weights, by this part of their names. Ours belong to
