@@ -147,9 +147,9 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
         try:
             with new_file(Path(filename)) as partial:
                 super().save_checkpoint(str(partial))
-        except torch.OutOfMemoryError:
-            raise
         except (OSError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "CUDA error" in str(error):
+                raise
             kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
             raise UserError(
                 f"The checkpoint {filename} could not be written ({str(error).splitlines()[0]}){kept}. Free some disk "

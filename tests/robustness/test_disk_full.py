@@ -38,3 +38,16 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(small_disk, phantom_
         trainer.save_checkpoint(str(small_disk / "checkpoint_latest.pth"))
     assert [f.name for f in small_disk.iterdir()] == ["checkpoint_latest.pth"]
     assert (small_disk / "checkpoint_latest.pth").read_text(encoding="utf-8") == "the last one"
+
+
+def test_an_error_of_the_gpu_is_not_taken_for_a_full_disk(phantom_plans, monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    plans, dataset_json = phantom_plans
+    trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu"))
+    trainer.initialize()
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RuntimeError, match="^CUDA error"):
+        trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from msam_nn.networks.encoders.pyramid import level_steps
 from msam_nn.networks.layers.basic import LOGIT, Triple
+from msam_nn.networks.layers.channels_last import Conv3d, InstanceNorm
 
 
 class InitialDecoder(nn.Module):
@@ -36,8 +37,8 @@ class InitialDecoder(nn.Module):
         )
         self.mixes = nn.ModuleList(
             nn.Sequential(
-                nn.Conv3d(2 * width, width, 3, padding=1, bias=False),
-                nn.InstanceNorm3d(width, affine=True),
+                Conv3d(2 * width, width, 3, padding=1, bias=False),
+                InstanceNorm(width),
                 nn.LeakyReLU(inplace=True),
             )
             for width in widths[-2::-1]

@@ -9,6 +9,7 @@ from math import log2
 from torch import Tensor, nn
 
 from msam_nn.networks.layers.basic import Triple
+from msam_nn.networks.layers.channels_last import Conv3d, InstanceNorm
 
 
 def pyramid_strides(token_size: Triple) -> list[Triple]:
@@ -39,8 +40,8 @@ class ConvBlock(nn.Sequential):
 
     def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
         def layers(channels: int, stride: Triple) -> list[nn.Module]:
-            conv = nn.Conv3d(channels, out_channels, 3, stride, 1, bias=False)
-            return [conv, nn.InstanceNorm3d(out_channels, affine=True), nn.LeakyReLU(inplace=True)]
+            conv = Conv3d(channels, out_channels, 3, stride, 1, bias=False)
+            return [conv, InstanceNorm(out_channels), nn.LeakyReLU(inplace=True)]
 
         super().__init__(*layers(in_channels, stride), *layers(out_channels, (1, 1, 1)))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from msam_nn.networks.decoding.adapter import ImageHalf, MaskEnhancedAdapter
 from msam_nn.networks.decoding.prompt_encoder import PromptEncoder
 from msam_nn.networks.layers.basic import DeepMLP, Triple
+from msam_nn.networks.layers.channels_last import Conv3d, InstanceNorm
 from msam_nn.networks.layers.two_way import TwoWayTransformer
 
 DIM, HEADS, ADAPTER_HEADS, MLP_DIM, DEPTH = 96, 4, 3, 384, 2
@@ -32,10 +33,10 @@ class Mix(nn.Module):
 
     def __init__(self, *, channels: int, width: int, prompt_width: int) -> None:
         super().__init__()
-        self.image_half = nn.Sequential(nn.Conv3d(channels, width, 1), nn.Conv3d(width, width, 3, 1, 1, bias=False))
+        self.image_half = nn.Sequential(nn.Conv3d(channels, width, 1), Conv3d(width, width, 3, 1, 1, bias=False))
         self.prompts = nn.Conv3d(prompt_width, width, 1, bias=False)
-        self.convolution = nn.Conv3d(width, width, 3, 1, 1, bias=False)
-        self.norm = nn.InstanceNorm3d(width, affine=True)
+        self.convolution = Conv3d(width, width, 3, 1, 1, bias=False)
+        self.norm = InstanceNorm(width)
 
     def forward(self, below: Tensor, image: Tensor, prompts: Tensor) -> Tensor:
         """``(N, width, ...)`` from tensors of ``N`` passes and from :attr:`image_half` of ``B`` images."""
