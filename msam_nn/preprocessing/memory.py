@@ -18,7 +18,7 @@ from msam_nn.networks import MSAMConfig
 from msam_nn.networks.decoding import neighbourhood
 from msam_nn.networks.decoding.prompt_encoder import MASK_CELLS_PER_TOKEN
 from msam_nn.networks.decoding.pyramid_decoder import FINE_CHANNELS, PROMPT_CHANNELS
-from msam_nn.networks.encoders.pyramid import pyramid_strides, pyramid_widths
+from msam_nn.networks.encoders.pyramid import convs_per_level, pyramid_strides, pyramid_widths
 from msam_nn.networks.msam import build
 
 CLICK_STAGES = 3
@@ -107,9 +107,10 @@ def encoder_values(config: MSAMConfig) -> int:
 
 
 def pyramid_values(config: MSAMConfig) -> int:
-    """Values one image saves in the pyramid: what its two convolutions and two norms a level give."""
+    """Values one image saves in the pyramid: what each convolution and each norm gives."""
     widths = pyramid_widths(config.pyramid, config.token_size)
-    return sum(4 * width * cells for width, cells in zip(widths, _cells(config), strict=True)) if widths else 0
+    levels = zip(widths, _cells(config), convs_per_level(len(widths)), strict=True) if widths else ()
+    return sum(2 * n_convs * width * cells for width, cells, n_convs in levels)
 
 
 def initial_values(config: MSAMConfig) -> int:
@@ -119,7 +120,7 @@ def initial_values(config: MSAMConfig) -> int:
     *widths, _ = pyramid_widths(config.pyramid, config.token_size)
     *cells, _ = _cells(config)
     losses = 4 * (config.num_classes + config.background) * sum(cells)
-    return losses + sum(4 * width * n for width, n in zip(widths, cells, strict=True))
+    return losses + sum(3 * width * n for width, n in zip(widths, cells, strict=True))
 
 
 def fine_cells(config: MSAMConfig) -> list[int]:

@@ -15,9 +15,10 @@ from msam_nn.networks.layers.channels_last import Conv3d, InstanceNorm
 class InitialDecoder(nn.Module):
     """From the image embedding and the pyramid's levels to mask logits of every class, in one pass.
 
-    Each level is a transposed convolution, the pyramid's features of that level beside it, and one convolution with
-    instance norm; a head a level gives masks, as nnU-Net's deep supervision has them. Masks start far below zero, and
-    heads that moved slower left some networks with empty ones after 200 steps (``benchmarks/NOTES.md``).
+    Each level is a transposed convolution, plus the pyramid's features of that level, and one convolution with instance
+    norm; a head a level gives masks, as nnU-Net's deep supervision has them. The features beside instead of added take
+    half as long again a step and gain nothing in equal time. Masks start far below zero, and heads that moved slower
+    left some networks with empty ones after 200 steps (``benchmarks/NOTES.md``).
 
     Arguments:
         dim: width ``T`` of the image embedding.
@@ -37,7 +38,7 @@ class InitialDecoder(nn.Module):
         )
         self.mixes = nn.ModuleList(
             nn.Sequential(
-                Conv3d(2 * width, width, 3, padding=1, bias=False),
+                Conv3d(width, width, 3, padding=1, bias=False),
                 InstanceNorm(width),
                 nn.LeakyReLU(inplace=True),
             )
@@ -66,7 +67,7 @@ class InitialDecoder(nn.Module):
         *finer, tokens = levels
         features, masks = [tokens + self.embed(embedding)], []
         for level, up, mix, head in zip(reversed(finer), self.ups, self.mixes, self.heads, strict=True):
-            features.append(mix(torch.cat([up(features[-1]), level], dim=1)))
+            features.append(mix(up(features[-1]).add_(level)))
             if every_level or head is self.heads[-1]:
                 masks.append(LOGIT * head(features[-1]))
         return features[::-1], masks[::-1]

@@ -35,15 +35,22 @@ def pyramid_widths(widths: Sequence[int], token_size: Triple) -> list[int]:
     return [widths[min(level, len(widths) - 1)] for level in range(len(pyramid_strides(token_size)))] if widths else []
 
 
+def convs_per_level(n_levels: int) -> list[int]:
+    """Convolutions of each level, finest first. A second one of single voxels takes a fifth of a training step and
+    gains nothing in equal time (``benchmarks/NOTES.md``)."""
+    return [1] + [2] * (n_levels - 1)
+
+
 class ConvBlock(nn.Sequential):
-    """Two 3x3x3 convolutions with instance norm, the first one with a stride."""
+    """3x3x3 convolutions with instance norm, the first one with a stride."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: Triple) -> None:
-        def layers(channels: int, stride: Triple) -> list[nn.Module]:
-            conv = Conv3d(channels, out_channels, 3, stride, 1, bias=False)
-            return [conv, InstanceNorm(out_channels), nn.LeakyReLU(inplace=True)]
-
-        super().__init__(*layers(in_channels, stride), *layers(out_channels, (1, 1, 1)))
+    def __init__(self, in_channels: int, out_channels: int, stride: Triple, n_convs: int) -> None:
+        layers = []
+        for _ in range(n_convs):
+            conv = Conv3d(in_channels, out_channels, 3, stride, 1, bias=False)
+            layers += [conv, InstanceNorm(out_channels), nn.LeakyReLU(inplace=True)]
+            in_channels, stride = out_channels, (1, 1, 1)
+        super().__init__(*layers)
 
 
 class ConvPyramid(nn.Module):
@@ -63,8 +70,10 @@ class ConvPyramid(nn.Module):
         self.widths = pyramid_widths(widths, token_size)
         steps = [(1, 1, 1), *level_steps(self.strides)]
         self.levels = nn.ModuleList(
-            ConvBlock(i, o, step)
-            for i, o, step in zip([in_channels, *self.widths[:-1]], self.widths, steps, strict=True)
+            ConvBlock(i, o, step, n_convs)
+            for i, o, step, n_convs in zip(
+                [in_channels, *self.widths[:-1]], self.widths, steps, convs_per_level(len(steps)), strict=True
+            )
         )
         self.embed = nn.Conv3d(self.widths[-1], embed_dim, 1)
 

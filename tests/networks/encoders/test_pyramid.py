@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from msam_nn.networks.encoders.pyramid import ConvPyramid, pyramid_strides, pyramid_widths
 
@@ -28,3 +29,8 @@ def test_levels_from_voxels_to_tokens():
     levels = pyramid(torch.randn(1, 2, 8, 16, 24))
     assert [tuple(level.shape[1:]) for level in levels] == [(3, 8, 16, 24), (5, 8, 8, 12), (5, 4, 4, 6), (5, 2, 2, 3)]
     assert pyramid.embed(levels[-1]).shape == (1, 7, 2, 2, 3)
+
+
+def test_single_voxels_have_one_convolution_and_coarser_levels_two():
+    pyramid = ConvPyramid(1, (3, 5), (4, 4, 4), embed_dim=7)
+    assert [sum(isinstance(layer, nn.Conv3d) for layer in level) for level in pyramid.levels] == [1, 2, 2]
