@@ -111,6 +111,12 @@ class LabelBuffer:
         """Whoever receives changes starts from no labels: all there are have to be sent."""
         self._unsent = [box for box in [bounding_box(self.labels)] if box is not None]
 
+    def send_again(self, box: Box) -> None:
+        """Changes of a box, maybe of an image before with another shape, did not arrive."""
+        inside = tuple((first, min(end, n)) for (first, end), n in zip(box, self.labels.shape, strict=True))
+        if all(first < end for first, end in inside):
+            self._unsent.append(inside)
+
     def take_changes(self) -> Changes | None:
         """Everything that changed since the last call, and maybe some voxels around it; None for nothing."""
         box, self._unsent = enclosing(self._unsent), []

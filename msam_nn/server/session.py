@@ -350,6 +350,11 @@ class InteractiveSession:
         if self._buffer is not None:
             self._buffer.send_all()
 
+    def send_again(self, changes: Changes) -> None:
+        """Changes that were taken did not arrive: they come with the next ones."""
+        if self._buffer is not None:
+            self._buffer.send_again(changes.box)
+
     def mask_of(self, labels: np.ndarray) -> np.ndarray:
         """Bool: which of some labels belong to the class that prompts refine."""
         return np.logical_or.reduce([labels == label for label in self._class.members])

@@ -28,6 +28,20 @@ def test_changes_are_the_smallest_box_and_come_once():
     assert b.take_changes() is None
 
 
+def test_changes_that_did_not_arrive_are_sent_again_as_far_as_the_image_goes():
+    b = buffer()
+    with b.step():
+        b.decide(BOX, full(1))
+    changes = b.take_changes()
+    b.send_again(changes.box)
+    again = b.take_changes()
+    assert again.box == changes.box and np.array_equal(again.labels, changes.labels)
+    b.send_again(((3, 9), (0, 2), (0, 1)))
+    assert b.take_changes().box == ((3, 4), (0, 2), (0, 1))
+    b.send_again(((4, 9), (0, 2), (0, 1)))
+    assert b.take_changes() is None
+
+
 def test_a_given_class_changes_only_where_the_network_changes_its_mind():
     b = buffer()
     mask = np.zeros(SHAPE, bool)

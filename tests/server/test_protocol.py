@@ -1,6 +1,7 @@
 """nnInteractive's own client against the server, every endpoint."""
 
 import json
+import time
 
 import httpx
 import numpy as np
@@ -9,6 +10,7 @@ from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpired
 from nnInteractive.inference.remote.serialization import pack_array
 
 from msam_nn.server.transport import routes as module
+from msam_nn.server.viewer import Viewer
 
 from .bright_network import bright, inside
 from .conftest import BALL, ROD, SHAPE
@@ -161,6 +163,22 @@ def test_viewers_segment_the_label_they_were_started_with(serve, connect):
 
 def test_an_answer_that_takes_too_long_comes_with_the_next_one(client, monkeypatch):
     monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
+    assert client.add_point_interaction(middle(ROD), True) is None
+    monkeypatch.undo()
+    client.add_point_interaction(middle(BALL), True)
+    assert np.array_equal(client.target_buffer, inside(SHAPE, ROD, BALL))
+
+
+def test_an_answer_that_is_ready_a_moment_too_late_comes_with_the_next_one(client, monkeypatch):
+    answer = Viewer.answer
+
+    def slowly(viewer, ran, begun):
+        prediction = answer(viewer, ran, begun)
+        time.sleep(0.6)
+        return prediction
+
+    monkeypatch.setattr(Viewer, "answer", slowly)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
     assert client.add_point_interaction(middle(ROD), True) is None
     monkeypatch.undo()
     client.add_point_interaction(middle(BALL), True)

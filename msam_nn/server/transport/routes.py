@@ -76,7 +76,12 @@ def make_router(registry: LeaseRegistry, settings: Settings) -> APIRouter:
                 def follow() -> Prediction:
                     begun = time.perf_counter()
                     ran = act(viewer)
-                    return Prediction(ran) if late else viewer.answer(ran, begun)
+                    if late:
+                        return Prediction(ran)
+                    prediction = viewer.answer(ran, begun)
+                    if late and prediction.changes is not None:
+                        viewer.session.send_again(prediction.changes)
+                    return prediction
 
                 return await lease.run(follow)
 
