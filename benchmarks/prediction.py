@@ -4,8 +4,8 @@
 
 Both trainers stand on the same default nnU-Net plans with the patch size set to 128^3; the networks are untrained,
 which changes nothing about their speed. Both take turns; times are medians over the rounds, a ratio is the median of
-the rounds' ratios. "Command" is the wall time of ``nnUNetv2_predict`` for all cases with start-up, preprocessing and
-export, the same for both; "sliding window" is nnU-Net's own, inside a running process.
+the rounds' ratios. "Command" is the wall time of ``nnUNetv2_predict`` with start-up, preprocessing and export, the
+same for both; "sliding window" is nnU-Net's own, inside a running process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DATASET, NUMBER, PLANS, CONFIGURATION = "Dataset901_SpeedPhantom", "901", "nnUNe
 TRAINERS = ("MSAMTrainer", "nnUNetTrainer")
 
 
-def prepare(root: Path, edge: int, patch: int, n_cases: int) -> None:
+def prepare(root: Path, edge: int, patch: int) -> None:
     """A planned data set, and an untrained model of each trainer."""
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str(root / name)
@@ -40,7 +40,7 @@ def prepare(root: Path, edge: int, patch: int, n_cases: int) -> None:
     from msam_nn.synthetic import PhantomOptions, write_dataset
 
     shape = (edge,) * 3
-    write_dataset(root / "raw" / DATASET, 2, n_cases, PhantomOptions(min_shape=shape, max_shape=shape), progress=False)
+    write_dataset(root / "raw" / DATASET, 2, 1, PhantomOptions(min_shape=shape, max_shape=shape), progress=False)
     _run("nnUNetv2_plan_and_preprocess", "-d", NUMBER, "-c", CONFIGURATION, "-np", "2", "-npfp", "2")
     plans_file = root / "preprocessed" / DATASET / f"{PLANS}.json"
     plans = json.loads(plans_file.read_text(encoding="utf-8"))
@@ -112,13 +112,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--edge", type=int, default=128, help="voxels per axis of the case")
     parser.add_argument("--patch", type=int, default=128, help="voxels per axis of the window")
-    parser.add_argument("--cases", type=int, default=1, help="cases of the command, which starts once for all of them")
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     print("| what | mirroring | MSAMTrainer | nnUNetTrainer | ratio |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        prepare(root, args.edge, args.patch, args.cases)
+        prepare(root, args.edge, args.patch)
         windows = SlidingWindows(root, args.edge)
         for mirroring in (True, False):
             yes_or_no = "yes" if mirroring else "no"
@@ -127,7 +126,7 @@ def main() -> None:
             for trainer in TRAINERS:
                 seconds(trainer)
             print(_row("sliding window", yes_or_no, args.rounds, seconds), flush=True)
-    print(f"\ncases of {args.edge}^3 voxels ({args.cases} in the command), window {args.patch}^3, CPU, {date.today()}")
+    print(f"\n{args.edge}^3 voxels, window {args.patch}^3, CPU, {date.today().isoformat()}")
 
 
 if __name__ == "__main__":
