@@ -148,7 +148,7 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
             with new_file(Path(filename)) as partial:
                 super().save_checkpoint(str(partial))
         except (OSError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "CUDA error" in str(error):
+            if _is_of_the_device(error):
                 raise
             kept = f"; the previous {os.path.basename(filename)} is untouched" if os.path.exists(filename) else ""
             raise UserError(
@@ -159,9 +159,9 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         try:
             super().load_checkpoint(filename_or_checkpoint)
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, ValueError) as error:
+            if _is_of_the_device(error):
+                raise
             name = filename_or_checkpoint if isinstance(filename_or_checkpoint, str) else "The checkpoint"
             reason = str(error).splitlines()[-1].strip()
             raise UserError(
@@ -169,6 +169,11 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
                 f"Was the data set planned again after that training, or was that another version of msam_nn? Train "
                 f"again, or restore the plans or the version it used."
             ) from error
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    """Whether a GPU failed or had too little memory, so that it says nothing about the file that was in hand."""
+    return isinstance(error, torch.OutOfMemoryError) or "CUDA error" in str(error)
 
 
 def resolve_configuration(plans: dict, configuration: str) -> tuple[PlansManager, ConfigurationManager]:

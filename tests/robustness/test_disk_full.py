@@ -40,7 +40,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_last_one(small_disk, phantom_
     assert (small_disk / "checkpoint_latest.pth").read_text(encoding="utf-8") == "the last one"
 
 
-def test_an_error_of_the_gpu_is_not_taken_for_a_full_disk(phantom_plans, monkeypatch, tmp_path):
+def test_an_error_of_the_gpu_is_not_taken_for_a_full_disk_or_another_version(phantom_plans, monkeypatch, tmp_path):
     def fail(*_, **__):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
@@ -51,3 +51,6 @@ def test_an_error_of_the_gpu_is_not_taken_for_a_full_disk(phantom_plans, monkeyp
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(RuntimeError, match="^CUDA error"):
         trainer.save_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(RuntimeError, match="^CUDA error"):
+        trainer.load_checkpoint(str(tmp_path / "checkpoint_latest.pth"))
