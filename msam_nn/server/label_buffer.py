@@ -112,10 +112,8 @@ class LabelBuffer:
         self._unsent = [box for box in [bounding_box(self.labels)] if box is not None]
 
     def send_again(self, box: Box) -> None:
-        """Changes of a box, maybe of an image before with another shape, did not arrive."""
-        inside = tuple((first, min(end, n)) for (first, end), n in zip(box, self.labels.shape, strict=True))
-        if all(first < end for first, end in inside):
-            self._unsent.append(inside)
+        """Changes of a box did not arrive: they come with the next ones."""
+        self._unsent.append(box)
 
     def take_changes(self) -> Changes | None:
         """Everything that changed since the last call, and maybe some voxels around it; None for nothing."""
