@@ -18,7 +18,7 @@ from msam_nn.prompts import CarefulClicks, Recorder, SimulatedClicks, foreground
 from msam_nn.trainers.augmentation import flips_alone
 from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.clicks.loss import click_loss
-from msam_nn.trainers.clicks.practice import STEPS_PER_EPOCH, practise
+from msam_nn.trainers.clicks.practice import PracticeRecipe, practise
 from msam_nn.trainers.clicks.sessions import ClickRecipe, Session
 from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
@@ -42,11 +42,12 @@ class PromptableTrainer(PlannedTrainer):
     that step.
 
     Networks with initial masks practise clicks in the last quarter of a training: everything is frozen but the network
-    around clicks, images are not augmented but for mirroring, and each is encoded once for many clicks; an epoch has 25
-    such steps instead of 250 (:mod:`msam_nn.trainers.clicks.practice`).
+    around clicks, images are not augmented but for mirroring, and each is encoded once for several clicks; an epoch has
+    fewer such steps (:mod:`msam_nn.trainers.clicks.practice`).
     """
 
     click_recipe = ClickRecipe()
+    practice_recipe = PracticeRecipe()
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
     loss_weight = 0.5
@@ -121,7 +122,7 @@ class PromptableTrainer(PlannedTrainer):
         """From now on clicks are practised, on images that are not augmented but for mirroring."""
         self.practises = True
         self.promptable.neighbourhood.practised.fill_(True)
-        self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, STEPS_PER_EPOCH)
+        self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, self.practice_recipe.steps_per_epoch)
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):  # one with worker processes
                 loader._finish()
@@ -179,7 +180,7 @@ class PromptableTrainer(PlannedTrainer):
         self.lr_scheduler.step(self.current_epoch)  # few steps are long: with a budget of time each is at its own rate
         with self._autocast(), torch.no_grad():
             features = self.promptable.encode(data)
-        rounds, losses = practise(self.promptable, features, targets, user, classes), []
+        rounds, losses = practise(self.promptable, features, targets, user, self.practice_recipe, classes), []
         while True:
             with self._autocast():
                 loss = next(rounds, None)

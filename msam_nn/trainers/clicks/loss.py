@@ -62,14 +62,14 @@ def click_loss(
 
 
 def weighted_loss(cross_entropy: Tensor, share: Tensor, truth: Tensor, weight: Tensor, counted: Tensor) -> Tensor:
-    """Cross-entropy and Dice loss of weighted cells, the mean over what is counted.
+    """Cross-entropy and Dice loss of weighted cells, the mean over classes and samples; 0 if none counts.
 
     Arguments:
         cross_entropy, share, truth, weight: ``(B, K, z, y, x)``, or what broadcasts to it; a share is a probability.
-        counted: bool ``(B, K)``.
+        counted: how much each counts, ``(B, K)``, bool or any number.
     """
     space = (2, 3, 4)
     cross_entropy = (weight * cross_entropy).sum(space) / weight.sum(space).clamp(min=1)
     overlap, sizes = (weight * share * truth).sum(space), (weight * (share + truth)).sum(space)
     dice = 1 - (2 * overlap + 1) / (sizes + 1)
-    return ((cross_entropy + dice) * counted).sum() / counted.sum().clamp(min=1)
+    return ((cross_entropy + dice) * counted).sum() / counted.sum().clamp(min=1e-3)

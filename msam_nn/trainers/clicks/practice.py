@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,11 +19,8 @@ from msam_nn.prompts.simulation import largest_error_clicks, sample_error_clicks
 from msam_nn.trainers.clicks.loss import weighted_loss
 from msam_nn.trainers.targets import Targets
 
-ROUNDS = 10
-"""Clicks of the user on each class of an image."""
-
-STEPS_PER_EPOCH = 25
-"""Steps of an epoch at most: each has as many updates as rounds, and takes several times as long as one without."""
+UPDATES_PER_EPOCH = 250
+"""Updates of an epoch at most; a step makes one a round and takes as much longer than one without."""
 
 TRIED = 3
 """Clicks that are tried on each mask of a session: the user's, with which it goes on, and others."""
@@ -30,8 +28,23 @@ TRIED = 3
 NEAR = 3
 """Voxels, along each axis, from a voxel drawn from an error to the end of the part in whose centre is clicked."""
 
-SPOILED = 2.0
-"""Weight of a cell that was right before the click."""
+
+@dataclass(frozen=True)
+class PracticeRecipe:
+    """What a practice spends its time on.
+
+    Arguments:
+        rounds: clicks of the user on each class of an image. Many save time where an image takes long to encode; few
+            leave time for more images.
+        spoiled: weight of a cell that was right before the click.
+    """
+
+    rounds: int = 5
+    spoiled: float = 1.6
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return UPDATES_PER_EPOCH // self.rounds
 
 
 def practise(
@@ -39,6 +52,7 @@ def practise(
     features: Any,
     targets: Targets,
     user: CarefulClicks,
+    recipe: PracticeRecipe,
     classes: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Losses of one round of clicks after the other; gradients reach the network around clicks alone.
@@ -53,7 +67,7 @@ def practise(
     """
     with torch.no_grad():
         state = network.refine(features, None, None, classes)
-    for _ in range(ROUNDS):
+    for _ in range(recipe.rounds):
         with torch.no_grad():
             before = network.masks(state)
             error = user.error(before)
@@ -61,7 +75,7 @@ def practise(
             state = network.refine(features, users, state, classes)
         others = [_elsewhere(error, user) for _ in range(TRIED - 1)]
         tried = Points(*(torch.cat(parts, dim=1) for parts in zip(users, *others, strict=True)))
-        yield practice_loss(network, features, before, targets, tried, classes)
+        yield practice_loss(network, features, before, targets, tried, recipe.spoiled, classes)
 
 
 def practice_loss(
@@ -70,16 +84,18 @@ def practice_loss(
     before: Tensor,
     targets: Targets,
     clicks: Points,
+    spoiled: float,
     classes: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy and Dice loss in the cells around clicks, the mean over clicks.
+    """Cross-entropy and Dice loss in the cells around clicks, the mean over clicks weighted by how far each reaches.
 
     A mask is right where it is above its best rival. A cell counts as the square root of the fading of corrections, and
-    :data:`SPOILED` times as much if it was right before.
+    ``spoiled`` times as much if it was right before.
 
     Arguments:
         before: mask logits ``(B, K, D, H, W)``.
         clicks: ``(B, n K, 1, ...)``: n clicks a class, each tried by itself.
+        spoiled: :attr:`PracticeRecipe.spoiled`.
     """
     times = clicks.labels.shape[1] // before.shape[1]
     rivals = features.rivals if classes is None else features.rivals[:, classes]
@@ -99,10 +115,11 @@ def practice_loss(
     cells = sample_each(torch.stack([before, truth.float(), valid.float()], dim=2), look.places)
     own, target, valid = cells.unbind(2)
     was_right = (own > look.rival) == (target > 0.5)
-    weight = look.fading.sqrt() * torch.where(was_right, SPOILED, 1.0) * valid
+    weight = look.fading.sqrt() * torch.where(was_right, spoiled, 1.0) * valid
     margin = (look.followed + look.added - look.rival).float()
     cross_entropy = F.binary_cross_entropy_with_logits(margin, target, reduction="none")
-    return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, clicks.labels[:, :, 0] != PADDING)
+    reach = following.widths[:, :, 0].prod(-1) ** (1 / 3) * (clicks.labels[:, :, 0] != PADDING)
+    return weighted_loss(cross_entropy, margin.sigmoid(), target, weight, reach)
 
 
 def _elsewhere(error: Tensor, user: CarefulClicks) -> Points:

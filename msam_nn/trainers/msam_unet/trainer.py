@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks.layers.basic import LOGIT
 from msam_nn.networks.msam_unet import MSAMUNet
+from msam_nn.trainers.clicks.practice import PracticeRecipe
 from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.planned_trainer import resolve_configuration
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
@@ -30,6 +31,7 @@ class MSAMUNetTrainer(PromptableTrainer):
     """
 
     click_recipe = ClickRecipe(p_automatic=0.85, p_from_nothing=0)
+    practice_recipe = PracticeRecipe(rounds=10, spoiled=2.0)
     loss_weight = 1.0
     initial_learning_rate = 1e-3
 

@@ -12,9 +12,11 @@ from msam_nn.networks.msam import build
 from msam_nn.networks.msam.config import MSAMConfig
 from msam_nn.prompts import CarefulClicks
 from msam_nn.trainers.clicks import practice
-from msam_nn.trainers.clicks.practice import ROUNDS, SPOILED, TRIED, practice_loss, practise
+from msam_nn.trainers.clicks.practice import TRIED, PracticeRecipe, practice_loss, practise
 from msam_nn.trainers.targets import Targets
 
+RECIPE = PracticeRecipe()
+SPOILED = 3.0
 CORRECTING = dict(
     patch_size=(16, 16, 16),
     token_size=(8, 8, 8),
@@ -50,10 +52,10 @@ def test_only_the_network_around_clicks_gets_gradients(network, classes):
         targets = targets._replace(masks=targets.masks[:, classes])
     user = CarefulClicks(targets.masks, reach=network.click_reach)
     rounds = 0
-    for loss in practise(network, features_of(network), targets, user, classes):
+    for loss in practise(network, features_of(network), targets, user, RECIPE, classes):
         loss.backward()
         rounds += 1
-    assert rounds == ROUNDS and len(user.given) == ROUNDS
+    assert rounds == len(user.given) == RECIPE.rounds
     learned = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
     assert learned == {"neighbourhood"}
 
@@ -82,7 +84,7 @@ def test_a_session_goes_on_with_the_newest_weights(network):
             seen.append(masks.clone())
             return super().error(masks)
 
-    rounds = practise(network, features, targets, User(targets.masks, reach=network.click_reach))
+    rounds = practise(network, features, targets, User(targets.masks, reach=network.click_reach), RECIPE)
     next(rounds)
     network.neighbourhood.last.bias.data[0] = 5
     next(rounds)
@@ -123,11 +125,27 @@ def test_loss_by_hand(right):
     truth = torch.ones(1, 1, 5, 5, 5, dtype=torch.bool)
     clicks = Points(torch.full((1, 1, 1, 3), 2), torch.ones(1, 1, 1, dtype=torch.long))
     features = SimpleNamespace(around=(), rivals=torch.zeros_like(before))
-    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks)
+    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks, SPOILED)
     margin, weight = (2.5, SPOILED) if right else (1.5, 1.0)
     entropy, share = by_hand(margin, True)
     dice = 1 - (2 * weight * share + 1) / (weight * (share + 1) + 1)
     assert loss.item() == pytest.approx(entropy + dice, abs=1e-5)
+
+
+def test_a_click_counts_by_how_far_it_reaches():
+    """In 25 voxels a click without a border near it reaches five, one beside a border two."""
+    before = torch.full((2, 1, 25, 25, 25), -2.0)
+    before[1] = 2.0
+    before[1, 0, 12, 12, 13] = -2.0
+    truth = torch.ones(2, 1, 25, 25, 25, dtype=torch.bool)
+    clicks = Points(torch.full((2, 1, 1, 3), 12), torch.ones(2, 1, 1, dtype=torch.long))
+    features = SimpleNamespace(around=(), rivals=torch.zeros_like(before))
+    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks, SPOILED)
+    losses = []
+    for margin, weight in ((1.5, 1.0), (2.5, SPOILED)):
+        entropy, share = by_hand(margin, True)
+        losses.append(entropy + 1 - (2 * weight * share + 1) / (weight * (share + 1) + 1))
+    assert loss.item() == pytest.approx((5 * losses[0] + 2 * losses[1]) / 7, abs=1e-5)
 
 
 def test_the_rival_has_to_be_beaten_and_ignored_cells_do_not_count():
@@ -135,18 +153,18 @@ def test_the_rival_has_to_be_beaten_and_ignored_cells_do_not_count():
     truth = torch.ones(1, 1, 5, 5, 5, dtype=torch.bool)
     clicks = Points(torch.full((1, 1, 1, 3), 2), torch.ones(1, 1, 1, dtype=torch.long))
     features = SimpleNamespace(around=(), rivals=torch.full_like(before, 3.0))
-    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks)
+    loss = practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks, SPOILED)
     entropy, share = by_hand(1 + 0.5 - 3, True)
     assert loss.item() == pytest.approx(entropy + 1 - (2 * share + 1) / (share + 2), abs=1e-5)
     ignored = Targets(truth, torch.zeros_like(truth), truth)
-    assert practice_loss(Stub(0.5), features, before, ignored, clicks).item() == 0
+    assert practice_loss(Stub(0.5), features, before, ignored, clicks, SPOILED).item() == 0
 
 
 def test_without_an_error_there_is_no_loss():
     before, truth = torch.full((1, 1, 5, 5, 5), -2.0), torch.zeros(1, 1, 5, 5, 5, dtype=torch.bool)
     clicks = Points(torch.zeros(1, 1, 1, 3, dtype=torch.long), torch.full((1, 1, 1), -1))
     features = SimpleNamespace(around=(), rivals=torch.zeros_like(before))
-    assert practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks).item() == 0
+    assert practice_loss(Stub(0.5), features, before, Targets(truth, None, truth), clicks, SPOILED).item() == 0
 
 
 def test_more_clicks_are_tried_than_made(network, monkeypatch):
@@ -156,6 +174,10 @@ def test_more_clicks_are_tried_than_made(network, monkeypatch):
         lambda *arguments: tried.append(arguments[4]) or torch.zeros(()),
     )
     targets = targets_of(2)
-    list(practise(network, features_of(network), targets, CarefulClicks(targets.masks, reach=network.click_reach)))
+    list(
+        practise(
+            network, features_of(network), targets, CarefulClicks(targets.masks, reach=network.click_reach), RECIPE
+        )
+    )
     assert {clicks.labels.shape for clicks in tried} == {(2, 2 * TRIED, 1)}
     assert isinstance(network.neighbourhood, Neighbourhood) and CELLS % 2 == 1

@@ -121,7 +121,7 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     trainer.current_epoch = 3
     before = copy.deepcopy(trainer.msam.state_dict())
     trainer.on_train_epoch_start()
-    assert trainer.practises and trainer.dataloader_val == "validation" and trainer.num_iterations_per_epoch == 25
+    assert trainer.practises and trainer.dataloader_val == "validation" and trainer.num_iterations_per_epoch == 50
     loss = trainer.train_step(plain)["loss"]
     changed = {name.split(".")[0] for name, value in trainer.msam.state_dict().items() if not value.equal(before[name])}
     assert changed == {"neighbourhood"} and np.isfinite(loss)
