@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import sys
 import time
@@ -22,6 +21,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from peak_memory import peak_gib
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -105,10 +105,6 @@ def attention_names() -> Iterator[str]:
         for kind in ("window of 14", "global"):
             for direction in ("forward", "forward and backward"):
                 yield f"{kind}, grid {grid}, {direction}"
-
-
-def peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def measure(name: str, form: str, rounds: int) -> dict[str, float]:

@@ -12,12 +12,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from peak_memory import peak_gib
+from planning import TYPICAL, plan, times
+
+from msam_nn.preprocessing.architecture import ArchitectureDesign
+from msam_nn.preprocessing.memory import training_memory_gb
+from msam_nn.trainers.clicks.sessions import ClickRecipe
+from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 GIVING_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -44,17 +54,8 @@ ROWS = (
 
 def train(row: Row) -> float:
     """Two clicked steps; the formula's estimate in GB."""
-    import torch
-    import torch.nn.functional as F
-    from planning import TYPICAL, plan
-
-    from msam_nn.preprocessing.architecture import ArchitectureDesign
-    from msam_nn.preprocessing.memory import training_memory_gb
-    from msam_nn.trainers.clicks.sessions import ClickRecipe
-    from msam_nn.trainers.msam.trainer import MSAMTrainer
-
     design = ArchitectureDesign(row.patch, row.tokens, "tiny", (16, 32, 64, 128), (), row.recomputed)
-    plans = plan(TYPICAL[0], 0.5) | {"continue_training": False}
+    plans = deepcopy(plan(TYPICAL[0], 0.5)) | {"continue_training": False}
     configuration = plans["configurations"]["3d_fullres"]
     configuration.update(batch_size=row.batch, patch_size=list(row.patch))
     configuration["architecture"] = design.to_plans(background=True)
@@ -76,10 +77,6 @@ def train(row: Row) -> float:
     return training_memory_gb(design.config(in_channels=1, num_classes=row.classes), row.batch)
 
 
-def peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def measure(row: int, environment: dict[str, str]) -> tuple[float, float]:
     """Peak and estimate of a row in GB, from a process of its own."""
     with tempfile.TemporaryDirectory() as root:
@@ -94,20 +91,16 @@ def measure(row: int, environment: dict[str, str]) -> tuple[float, float]:
 def main() -> None:
     if len(sys.argv) > 1:
         train(FIRST)
-        libraries = peak_gb()
+        libraries = peak_gib()
         estimate = train(ROWS[int(sys.argv[1])])
-        print(peak_gb() - libraries, estimate)
+        print(peak_gib() - libraries, estimate)
         return
     print("| patch, tokens, classes, batch | measured | with glibc's default heap | estimate |\n|---|---|---|---|")
     for index, row in enumerate(ROWS):
         (peak, estimate), (kept, _) = (measure(index, environment) for environment in (GIVING_BACK, {}))
-        name = f"{_times(row.patch)}, {_times(row.tokens)}, {row.classes}, {row.batch}"
+        name = f"{times(row.patch)}, {times(row.tokens)}, {row.classes}, {row.batch}"
         name += ", stages recomputed" if row.recomputed else ""
         print(f"| {name} | {peak:.2f} GB | {kept:.2f} GB | {estimate:.2f} GB |", flush=True)
-
-
-def _times(sizes: tuple[int, int, int]) -> str:
-    return "x".join(map(str, sizes))
 
 
 if __name__ == "__main__":

@@ -131,9 +131,9 @@ def _cells(dataset: TypicalDataset, configuration: dict) -> list[str]:
     spacing = "x".join(f"{s:.2g}" for s in configuration["spacing"])
     model = next(n.split()[0] for n in configuration["planning_notes"] if " model: " in n)
     return [
-        f"{_times(configuration['median_image_size_in_voxels'])} at {spacing} mm",
-        _times(config.patch_size),
-        _times(config.token_size),
+        f"{times(configuration['median_image_size_in_voxels'])} at {spacing} mm",
+        times(config.patch_size),
+        times(config.token_size),
         str(config.n_tokens),
         model,
         f"{config.n_auto_stages}{', recomputed' if config.checkpoint_stages else ''}",
@@ -143,7 +143,7 @@ def _cells(dataset: TypicalDataset, configuration: dict) -> list[str]:
     ]
 
 
-def _times(sizes) -> str:
+def times(sizes) -> str:
     return "x".join(str(int(i)) for i in np.rint(sizes))
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from peak_memory import peak_gib
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -207,8 +207,7 @@ def measure_memory(device: torch.device, batch: int, case: str) -> float:
     training_step(device, batch, case)
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+    return peak_gib()
 
 
 def memory_rows(device: torch.device, batch: int) -> list[Row]:

@@ -28,7 +28,7 @@ def test_changes_are_the_smallest_box_and_come_once():
     assert b.take_changes() is None
 
 
-def test_changes_that_did_not_arrive_are_sent_again_as_far_as_the_image_goes():
+def test_changes_that_did_not_arrive_are_sent_again():
     b = buffer()
     with b.step():
         b.decide(BOX, full(1))

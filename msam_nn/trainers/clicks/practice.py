@@ -62,7 +62,7 @@ def practise(
     Arguments:
         network: with initial masks.
         features: of an image, without gradient.
-        user: makes the session's clicks.
+        user: makes the session's clicks. recipe: how many, and how they are judged.
         classes: those refined, whose targets these are; None for all.
     """
     with torch.no_grad():
