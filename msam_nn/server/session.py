@@ -30,13 +30,14 @@ from msam_nn.errors import UserError
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.prompt_file import PromptFile, prompts_text
-from msam_nn.inference.prompted_image import MAX_WINDOWS, PromptedImage
-from msam_nn.inference.windows import Box, enclosing
+from msam_nn.inference.prompted_image import MAX_WINDOWS
+from msam_nn.inference.windows import Box
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
 from msam_nn.server.placing import Placing, rounded
-from msam_nn.server.record import Prompt, SessionResult, prompt_file
+from msam_nn.server.record import Prompt, PromptLog, SessionResult
+from msam_nn.server.segmentation import Drawn, Segmentation, shifted
 from msam_nn.server.worker import MEMORY_ERRORS, NO_MEMORY
 
 KEPT_TIMINGS = 1000
@@ -82,15 +83,18 @@ class InteractiveSession:
         """Whether an object is followed beyond the window around its prompt."""
         self.status = Status()
         self.timings: deque[Timing] = deque(maxlen=KEPT_TIMINGS)
-        self.version = 0
-        """Grows with every change of the prompts."""
+        self._log = PromptLog()
         self._source: SessionImage | None = None
-        self._image: PromptedImage | None = None
         self._buffer: LabelBuffer | None = None
+        self._segmentation: Segmentation | None = None
         self._stopped = False
-        self._forget_prompts()
 
     # --- the image ----------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Grows with every change of the prompts."""
+        return self._log.version
 
     @property
     def classes(self):
@@ -128,7 +132,7 @@ class InteractiveSession:
         """Take an image, without what came before."""
         self.close()
         self._stopped = False
-        self._forget_prompts()
+        self._log.clear()
         self._source = source
         self._buffer = LabelBuffer(source.shape, [c.members for c in self.classes])
         self.status = Status("preparing")
@@ -148,12 +152,12 @@ class InteractiveSession:
             order = plans.transpose_forward
             geometry = ImageGeometry.from_properties(properties, order, image.shape)
             spacing = [properties["spacing"][axis] for axis in order]
-            self._grid = OutputGrid.of(geometry, configuration, spacing)
-            self._placing = Placing(geometry, self._grid, self._source.spacing, self.model.patch_size)
+            grid = OutputGrid.of(geometry, configuration, spacing)
+            self._placing = Placing(geometry, grid, self._source.spacing, self.model.patch_size)
+            self._segmentation = Segmentation(image, grid, self._buffer, predictor.label_manager)
         except Exception as error:
             self.status = Status("failed", message=_sentence(error, "The image could not be prepared"))
             raise UserError(self.status.message) from error
-        self._image = image
         self.status = Status("ready", 1.0)
 
     def predict_automatically(self, on_progress: Callable[[float], None] | None = None) -> None:
@@ -165,7 +169,7 @@ class InteractiveSession:
         Raises:
             UserError: if it fails; the status says so, too, and everything is as it was before.
         """
-        image = self._ready()
+        image = self._ready().image
         self.status = Status("predicting", 0.0)
 
         def between_windows(share: float) -> bool:
@@ -196,23 +200,23 @@ class InteractiveSession:
 
     def close(self) -> None:
         """Free all memory; the session is of no use after that."""
-        if self._image is not None:
-            self._image.forget_features()
-        self._source = self._image = self._buffer = None
+        if self._segmentation is not None:
+            self._segmentation.image.forget_features()
+        self._source = self._segmentation = self._buffer = None
         self.status = Status()
 
     # --- prompts ------------------------------------------------------------------------------------------------------
 
     def add_point(self, voxel: Sequence[float], positive: bool) -> bool:
         """A click inside the class or outside of it; coordinates are rounded."""
-        image = self._ready()
+        image = self._ready().image
         voxel = self._placing.voxel(voxel)
         if voxel is None:
             return False
         clicks = self._placing.clicks([voxel], self.class_index, positive)
-        box = tuple((v, v + 1) for v in voxel)
+        drawn = Drawn(tuple((v, v + 1) for v in voxel), np.ones((1, 1, 1), bool), self.class_index, positive)
         record = Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks))
-        self._follow("point", record, lambda: image.add_points(clicks), (box, np.ones((1, 1, 1), bool), positive))
+        self._follow("point", record, lambda: image.add_points(clicks), drawn)
         return True
 
     def add_box(self, box: Sequence[Sequence[float]], positive: bool = True) -> bool:
@@ -220,7 +224,7 @@ class InteractiveSession:
 
         A negative box takes everything inside it away, as a drawing does.
         """
-        image = self._ready()
+        image = self._ready().image
         box = self._placing.clipped(box)
         if box is None:
             return False
@@ -248,78 +252,58 @@ class InteractiveSession:
         Raises:
             UserError: if the shape differs.
         """
-        image = self._ready()
+        segmentation = self._ready()
         if mask.shape != self.shape:
             raise UserError(f"The mask has {mask.shape} voxels, the image {self.shape}.")
         self.reset()
-        image.set_mask(self.class_index, self._grid.shares(mask))
-        image.forget_history()
-        self._buffer.start_class(self.class_index, mask)
-        whole = tuple((0, n) for n in image.shape)
-        for target, labels in self._network_labels(whole):
-            self._buffer.decide(target, labels, quietly=True)
-        self._buffer.forget_history()
-        self.initial_mask, self._initial_class = mask, self._class.name
+        segmentation.start_class(self.class_index, mask)
+        self._log.start_from(mask, self._class.name)
 
     def refine_mask(self) -> bool:
         """Refine the class all over its current mask, without a new prompt, where the model can."""
-        image, mask = self._ready(), self.mask
+        segmentation, mask = self._ready(), self.mask
         if not self.model.refines_without_clicks:
             return False
         found = bounding_box(mask)
-        seen = found and self._grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
+        seen = found and segmentation.grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
         if not seen:
             return False
-        self._follow("refine", Prompt(self._class.name), lambda: image.refine_mask(self.class_index, seen[0]))
+        refine = segmentation.image.refine_mask
+        self._follow("refine", Prompt(self._class.name), lambda: refine(self.class_index, seen[0]))
         return True
 
     # --- history ------------------------------------------------------------------------------------------------------
 
     @property
     def can_undo(self) -> bool:
-        prompts = self._prompts
-        return bool(prompts) and self._buffer.can_undo and (not prompts[-1].network or self._image.can_undo)
+        last = self._log.last
+        return last is not None and self._segmentation.can_undo(last.network)
 
     @property
     def can_redo(self) -> bool:
-        return bool(self._undone)
+        return self._log.can_redo
 
     def undo(self) -> bool:
         """Take the last prompt back, bit for bit."""
-        image = self._ready()
+        segmentation = self._ready()
         if not self.can_undo:
             return False
-        prompt = self._prompts.pop()
-        if prompt.network:
-            image.undo()
-        self._buffer.undo()
-        self._undone.append(prompt)
-        self.version += 1
+        segmentation.undo(self._log.undo().network)
         return True
 
     def redo(self) -> bool:
         """Follow the last undone prompt again, bit for bit and without the network."""
-        image = self._ready()
-        if not self._undone:
+        segmentation = self._ready()
+        if not self.can_redo:
             return False
-        prompt = self._undone.pop()
-        if prompt.network:
-            image.redo()
-        self._buffer.redo()
-        self._prompts.append(prompt)
-        self.version += 1
+        segmentation.redo(self._log.redo().network)
         return True
 
     def reset(self) -> None:
         """Forget all prompts; the automatic prediction, if there is one, stays."""
-        image = self._ready()
-        self._forget_prompts()
-        image.reset()
-        self._buffer.clear()
-        if image.has_start:
-            whole = tuple((0, n) for n in image.shape)
-            for target, labels in self._network_labels(whole):
-                self._buffer.decide(target, labels)
+        segmentation = self._ready()
+        self._log.clear()
+        segmentation.reset()
 
     # --- results ------------------------------------------------------------------------------------------------------
 
@@ -333,8 +317,7 @@ class InteractiveSession:
     @property
     def label_map(self) -> np.ndarray:
         """All classes on the image's own grid; a view."""
-        self._ready()
-        return self._buffer.labels
+        return self._ready().labels
 
     @property
     def mask(self) -> np.ndarray:
@@ -352,8 +335,12 @@ class InteractiveSession:
 
     def send_again(self, changes: Changes) -> None:
         """Changes that were taken did not arrive: they come with the next ones."""
-        if self._buffer is not None:
-            self._buffer.send_again(changes.box)
+        self._buffer.send_again(changes.box)
+
+    @property
+    def initial_mask(self) -> np.ndarray | None:
+        """What the session started from, bool on the image's own grid; None for nothing."""
+        return self._log.initial_mask
 
     def mask_of(self, labels: np.ndarray) -> np.ndarray:
         """Bool: which of some labels belong to the class that prompts refine."""
@@ -365,7 +352,7 @@ class InteractiveSession:
         Drawings are points on them; the mask that the session started from is called
         :data:`~msam_nn.server.record.INITIAL_MASK`.
         """
-        return prompt_file(self.name, self._prompts, None if self.initial_mask is None else self._initial_class)
+        return self._log.file(self.name)
 
     def prompts_json(self) -> str:
         """The text of that prompt file."""
@@ -378,11 +365,10 @@ class InteractiveSession:
 
     def result(self) -> SessionResult | None:
         """A copy of everything worth keeping; None where nothing was prompted."""
-        prompted = self._prompts or self._undone or self.initial_mask is not None
-        if self._image is None or not prompted:
+        if self._segmentation is None or self._log.is_empty:
             return None
         labels = self.label_map.astype(self._label_type)
-        return SessionResult(self._source, labels, self.initial_mask, self.prompts(), self._began)
+        return SessionResult(self._source, labels, self.initial_mask, self.prompts(), self._log.began)
 
     def segmentation_nifti(self) -> bytes:
         """The label map as ``.nii.gz`` on the image's own grid, with its header where it came from a NIfTI."""
@@ -399,62 +385,25 @@ class InteractiveSession:
     def _class(self):
         return self.model.classes[self.class_index]
 
-    def _forget_prompts(self) -> None:
-        self.version += 1
-        self._began = time.time()
-        self._prompts: list[Prompt] = []
-        self._undone: list[Prompt] = []
-        self.initial_mask: np.ndarray | None = None
-
-    def _ready(self) -> PromptedImage:
+    def _ready(self) -> Segmentation:
         if self.status.state == "failed":
             raise UserError(self.status.message)
         if self.status.state in ("preparing", "predicting"):
             raise UserError(f"The image is not ready, it is {self.status.state}: wait a moment.")
-        if self._image is None:
+        if self._segmentation is None:
             raise UserError("There is no image: set one first.")
-        return self._image
+        return self._segmentation
 
-    def _follow(self, what: str, prompt: Prompt, act: Callable[[], Box | None], hold: tuple | None = None) -> None:
-        """Let the network follow a prompt, then write what changed on the image's own grid.
-
-        Arguments:
-            hold: box, bool of its size, label: voxels that keep what was drawn.
-        """
+    def _follow(self, what: str, prompt: Prompt, act: Callable[[], Box | None], drawn: Drawn | None = None) -> None:
+        """Let the network follow a prompt, then write what changed on the image's own grid."""
         start = time.perf_counter()
-        self._image.max_windows = MAX_WINDOWS if self.follow_objects else 1
-        changed = act() if prompt.network else None
-        with self._buffer.step():
-            if hold is not None:
-                box, drawn, positive = hold
-                self._buffer.hold(box, drawn, self.class_index, positive)
-            for target, labels in self._network_labels(changed):
-                self._buffer.decide(target, labels)
-        self._prompts.append(prompt)
-        self._undone.clear()
-        self.version += 1
+        self._segmentation.image.max_windows = MAX_WINDOWS if self.follow_objects else 1
+        self._segmentation.follow(act() if prompt.network else None, drawn)
+        self._log.add(prompt)
         self.timings.append(Timing(what, time.perf_counter() - start))
 
-    def _network_labels(self, changed: Box | None) -> list[tuple[Box, np.ndarray]]:
-        """Labels of the image's voxels that depend on a box of the network's: only where there are, or were, any."""
-        own = changed and self._grid.own_box(changed)
-        if not own:
-            return []
-        needed = self._grid.network_box(own)
-        masks = self._image.masks(needed)
-        origin = [lower for lower, _ in needed]
-        seen = bounding_box(masks.amax(0) > 0)
-        boxes = [self._buffer.decided_box(own)]
-        if seen is not None:
-            boxes.append(self._grid.own_box(_shifted(seen, origin)))
-        target = enclosing([box for box in boxes if box is not None])
-        if target is None:
-            return []
-        target = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(target, own, strict=True))
-        return [(target, self._grid.labels(target, masks, origin, self.model.predictor.label_manager))]
-
     def _draw(self, what: str, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
-        image, whole = self._ready(), rounded(box)
+        segmentation, whole = self._ready(), rounded(box)
         if drawn.shape != tuple(upper - lower for lower, upper in whole):
             raise UserError(f"The drawing has {drawn.shape} voxels, and its box {whole} has others.")
         box = self._placing.clipped(whole)
@@ -464,11 +413,12 @@ class InteractiveSession:
         found = bounding_box(drawn)
         if found is None:
             return False
-        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], _shifted(found, [lower for lower, _ in box])
+        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], shifted(found, [lower for lower, _ in box])
         voxels = self._placing.points_on(box, drawn)
-        clicks, there = self._placing.clicks(voxels, self.class_index, positive), self._grid.drawn(box, drawn)
+        clicks, there = self._placing.clicks(voxels, self.class_index, positive), segmentation.grid.drawn(box, drawn)
         record = Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
-        self._follow(what, record, lambda: image.add_drawing(*there, clicks), (box, drawn, positive))
+        add = segmentation.image.add_drawing
+        self._follow(what, record, lambda: add(*there, clicks), Drawn(box, drawn, self.class_index, positive))
         return True
 
 
@@ -479,7 +429,3 @@ def _sentence(error: Exception, what: str) -> str:
     if isinstance(error, MEMORY_ERRORS):
         return NO_MEMORY
     return f"{what} ({f'{type(error).__name__}: {error}'.strip().splitlines()[0]})."
-
-
-def _shifted(box: Box, by: Sequence[int]) -> Box:
-    return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))

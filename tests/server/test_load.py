@@ -192,7 +192,7 @@ def test_a_release_during_a_prediction_ends_it_in_peace(serve, connect):
     clicking.join(60)
     assert answers[0].status_code == 410
     assert other.add_point_interaction([11, 3, 4], True)
-    until(lambda: lease.session._image is None)
+    until(lambda: lease.session._segmentation is None)
 
 
 def test_one_lease_cannot_fill_the_queue(serve, connect):

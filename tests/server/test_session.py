@@ -397,7 +397,7 @@ def test_every_click_holds_on_the_viewers_grid(transpose, spacing):
 
 def test_sessions_share_the_network_and_the_memory_of_features(model):
     first, second = (opened(model, bright(SHAPE, BALL)) for _ in range(2))
-    assert first._image.network is second._image.network
+    assert first._segmentation.image.network is second._segmentation.image.network
     first.add_point(middle(BALL), True)
     second.add_point(middle(BALL), True)
     kept = len(model.predictor.cache.kept())

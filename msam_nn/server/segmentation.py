@@ -1,0 +1,116 @@
+"""The segmentation of one image: what the network sees in it on its grid, and the label map on the image's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from msam_nn.inference.output_grid import OutputGrid, bounding_box
+from msam_nn.inference.prompted_image import PromptedImage
+from msam_nn.inference.windows import Box, enclosing
+from msam_nn.server.label_buffer import LabelBuffer
+
+
+class Drawn(NamedTuple):
+    """Voxels (bool of the size of a box) that keep a class, or stay out of it."""
+
+    box: Box
+    voxels: np.ndarray
+    class_index: int
+    positive: bool
+
+
+class Segmentation:
+    """Keeps a label map in step with the network's masks, and undoes both together.
+
+    Arguments:
+        image: the network's.
+        grid: from the network's grid to the image's own.
+        buffer: the label map on the image's own grid, empty.
+        label_manager: nnU-Net's.
+    """
+
+    def __init__(
+        self, image: PromptedImage, grid: OutputGrid, buffer: LabelBuffer, label_manager: LabelManager
+    ) -> None:
+        self.image = image
+        self.grid = grid
+        self._buffer = buffer
+        self._label_manager = label_manager
+
+    @property
+    def labels(self) -> np.ndarray:
+        """All classes on the image's own grid; a view."""
+        return self._buffer.labels
+
+    def follow(self, changed: Box | None, drawn: Drawn | None = None) -> None:
+        """Take what a prompt changed, as one step.
+
+        Arguments:
+            changed: of the network's masks, on its grid.
+            drawn: voxels that hold from now on, whatever the network says.
+        """
+        with self._buffer.step():
+            if drawn is not None:
+                self._buffer.hold(*drawn)
+            self._decide(changed)
+
+    def start_class(self, class_index: int, mask: np.ndarray) -> None:
+        """Start a class from a bool mask on the image's own grid; that cannot be undone."""
+        self.image.set_mask(class_index, self.grid.shares(mask))
+        self.image.forget_history()
+        self._buffer.start_class(class_index, mask)
+        self._decide(self._whole, quietly=True)
+        self._buffer.forget_history()
+
+    def reset(self) -> None:
+        """Back to the automatic prediction, or to nothing where there is none."""
+        self.image.reset()
+        self._buffer.clear()
+        if self.image.has_start:
+            self._decide(self._whole)
+
+    def can_undo(self, network: bool) -> bool:
+        """Whether the last step can be undone; ``network``: whether the network took part in it."""
+        return self._buffer.can_undo and (not network or self.image.can_undo)
+
+    def undo(self, network: bool) -> None:
+        """Take the last step back, bit for bit."""
+        if network:
+            self.image.undo()
+        self._buffer.undo()
+
+    def redo(self, network: bool) -> None:
+        """Take the last undone step again, bit for bit and without the network."""
+        if network:
+            self.image.redo()
+        self._buffer.redo()
+
+    @property
+    def _whole(self) -> Box:
+        return tuple((0, n) for n in self.image.shape)
+
+    def _decide(self, changed: Box | None, *, quietly: bool = False) -> None:
+        """Label the image's voxels that depend on a box of the network's: only where there are, or were, any labels."""
+        own = changed and self.grid.own_box(changed)
+        if not own:
+            return
+        needed = self.grid.network_box(own)
+        masks = self.image.masks(needed)
+        origin = [lower for lower, _ in needed]
+        seen = bounding_box(masks.amax(0) > 0)
+        boxes = [self._buffer.decided_box(own)]
+        if seen is not None:
+            boxes.append(self.grid.own_box(shifted(seen, origin)))
+        target = enclosing([box for box in boxes if box is not None])
+        if target is None:
+            return
+        target = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(target, own, strict=True))
+        self._buffer.decide(target, self.grid.labels(target, masks, origin, self._label_manager), quietly=quietly)
+
+
+def shifted(box: Box, by: Sequence[int]) -> Box:
+    return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))

@@ -1,0 +1,65 @@
+"""Label map and network's masks in step, on the network that segments bright objects."""
+
+import numpy as np
+import pytest
+
+from msam_nn.inference.clicks import Click
+from msam_nn.server.segmentation import Drawn
+
+from .bright_network import inside
+from .conftest import BALL, ROD, SHAPE
+
+CORNER = ((8, 9), (5, 6), (2, 3))
+"""One voxel of the rod."""
+VOXEL = np.ones((1, 1, 1), bool)
+
+
+@pytest.fixture
+def segmentation(session):
+    return session._segmentation
+
+
+def click(segmentation, box):
+    """The box of the network's masks that a click in the middle of ``box`` changes."""
+    voxel = tuple((lower + upper) // 2 for lower, upper in box)
+    return segmentation.image.add_points([Click(0, voxel, True)])
+
+
+def test_drawn_voxels_hold_against_the_network_and_go_with_its_step(segmentation):
+    segmentation.follow(click(segmentation, ROD), Drawn(CORNER, VOXEL, 0, positive=False))
+    expected = inside(SHAPE, ROD) & ~inside(SHAPE, CORNER)
+    assert np.array_equal(segmentation.labels == 1, expected)
+    assert segmentation.can_undo(network=True)
+    segmentation.undo(network=True)
+    assert not segmentation.labels.any() and not segmentation.can_undo(network=True)
+    segmentation.redo(network=True)
+    assert np.array_equal(segmentation.labels == 1, expected)
+
+
+def test_a_drawing_without_the_network_is_undone_without_it(segmentation):
+    segmentation.follow(click(segmentation, BALL))
+    segmentation.follow(None, Drawn(CORNER, VOXEL, 1, positive=True))
+    assert np.array_equal(segmentation.labels == 2, inside(SHAPE, CORNER))
+    segmentation.undo(network=False)
+    assert np.array_equal(segmentation.labels, inside(SHAPE, BALL))
+    assert segmentation.image.can_undo and not segmentation.image.can_redo
+
+
+def test_what_a_class_started_from_cannot_be_undone(segmentation):
+    segmentation.start_class(0, inside(SHAPE, CORNER))
+    assert np.array_equal(segmentation.labels == 1, inside(SHAPE, CORNER))
+    assert not segmentation.can_undo(network=False)
+    segmentation.follow(click(segmentation, BALL))
+    assert segmentation.labels[inside(SHAPE, BALL, CORNER)].all()
+    segmentation.undo(network=True)
+    assert np.array_equal(segmentation.labels == 1, inside(SHAPE, CORNER))
+
+
+def test_reset_leaves_the_automatic_prediction(session):
+    session.predict_automatically()
+    segmentation = session._segmentation
+    segmentation.follow(None, Drawn(CORNER, VOXEL, 0, positive=False))
+    assert not segmentation.labels[8, 5, 2]
+    segmentation.reset()
+    assert np.array_equal(segmentation.labels, inside(SHAPE, ROD, BALL))
+    assert not segmentation.can_undo(network=False)
