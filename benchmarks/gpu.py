@@ -10,8 +10,8 @@ equally. ``--data`` is a raw data set of nnU-Net's, or one that is planned and p
 
 Beyond PyTorch and NumPy, reference values and compilation need this package and dynamic-network-architectures, both
 pure Python, and speed also SciPy and connected-components-3d, whose wheels are compiled. Latency and trainings need
-nnU-Net with what it installs, of which NumPy, SciPy, pandas, matplotlib, SimpleITK, blosc2, scikit-image, scikit-learn
-and connected-components-3d are compiled. A part whose packages are missing says which.
+nnU-Net with what it installs, of which NumPy, SciPy, pandas, matplotlib, SimpleITK, blosc2, scikit-image, scikit-learn,
+connected-components-3d and psutil are compiled. A part whose packages are missing says which.
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ from msam_nn.cli.main import build_parser  # noqa: E402
 PAGE = Path(__file__).with_name("commands.md")
 
 
+def actions_of(command: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parsers of a command's own actions, as of ``msam prompts create``."""
+    actions = [a for a in command._actions if isinstance(a, argparse._SubParsersAction)]
+    return [parser for action in actions for parser in action.choices.values()]
+
+
 def page() -> str:
     """The page's Markdown."""
     parser = build_parser()
@@ -20,7 +26,9 @@ def page() -> str:
     lines += ["| command | what it does |", "|---|---|"]
     lines += [f"| [`msam {name}`](#msam-{name}) | {short[name]} |" for name in subparsers.choices]
     for name, command in subparsers.choices.items():
-        lines += ["", f"## msam {name}", "", "```text", command.format_help().rstrip(), "```"]
+        lines += ["", f"## msam {name}"]
+        for described in [command, *actions_of(command)]:
+            lines += ["", "```text", described.format_help().rstrip(), "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,9 @@ SHOWN_CLICKS = (0, 1, 3, 5, 10)
 ROW = ["strategy", "label"]
 ALL = "mean of classes"
 
+SLIGHT = 0.002
+"""Dice by which a fall is hardly one."""
+
 
 def scores_at(scores: pd.DataFrame, metric: str, statistic: str = "mean") -> pd.DataFrame:
     """A metric after :data:`SHOWN_CLICKS`, of the cases that have the class.
@@ -54,14 +57,22 @@ def effort(curves: pd.DataFrame, most_clicks: int) -> pd.DataFrame:
 
 
 def setbacks(scores: pd.DataFrame) -> pd.DataFrame:
-    """How often a round of clicks makes Dice worse, and by how much on average where it does."""
+    """How often a round of clicks makes Dice worse, and by how much on average where it does; of several classes, in a
+    row of its own, a case's mean."""
     present = scores[scores["true_voxels"] > 0].sort_values("clicks", kind="stable")
-    change = present.groupby(CURVE, sort=False)["dice"].diff()
+    if present["label"].nunique() > 1:
+        rounds = [name for name in CURVE if name != "label"] + ["clicks"]
+        means = present.groupby(rounds, sort=False, as_index=False)["dice"].mean()
+        present = pd.concat([present, means.assign(label=ALL)], ignore_index=True)
+    falls = -present.groupby(CURVE, sort=False)["dice"].diff()
     groups = [present[name] for name in ROW]
-    made, falls = (change.notna() & mask for mask in (True, change < 0))
-    share = falls.groupby(groups, sort=False).sum() / made.groupby(groups, sort=False).sum()
-    depth = -change.where(falls).groupby(groups, sort=False).mean()
-    return _with_mean_of_classes(pd.DataFrame({"share of clicks": share, "mean fall of Dice": depth}))
+    made = falls.notna().groupby(groups, sort=False).sum()
+    shares = {
+        name: (falls > limit).groupby(groups, sort=False).sum() / made
+        for name, limit in (("share of rounds", 0), (f"by more than {SLIGHT:g}", SLIGHT))
+    }
+    depth = falls.where(falls > 0).groupby(groups, sort=False).mean()
+    return pd.DataFrame({**shares, "mean fall of Dice": depth})
 
 
 def durations(scores: pd.DataFrame) -> pd.DataFrame:

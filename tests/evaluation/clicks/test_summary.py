@@ -74,9 +74,20 @@ def test_areas_and_their_spread_over_seeds(scores):
 
 
 def test_setbacks_are_clicks_after_which_dice_falls():
-    scores = pd.DataFrame(curve("one", "a", 0, [0.2, 0.5, 0.4, 0.4, 0.7]) + curve("two", "a", 0, [0.9, 0.6, 0.8, 0.8]))
-    assert setbacks(scores).loc[("uniform", "a")].tolist() == pytest.approx([2 / 7, (0.1 + 0.3) / 2])
-    assert setbacks(scores[scores["case"] == "one"].head(2)).loc[("uniform", "a"), "share of clicks"] == 0
+    scores = pd.DataFrame(
+        curve("one", "a", 0, [0.2, 0.5, 0.499, 0.499, 0.7]) + curve("two", "a", 0, [0.9, 0.6, 0.8, 0.8])
+    )
+    assert setbacks(scores).loc[("uniform", "a")].tolist() == pytest.approx([2 / 7, 1 / 7, (0.001 + 0.3) / 2])
+    assert setbacks(scores[scores["case"] == "one"].head(2)).loc[("uniform", "a"), "share of rounds"] == 0
+
+
+def test_a_case_falls_where_the_mean_of_its_classes_does():
+    of_one = {"a": [0.5, 0.4, 0.6], "b": [0.5, 0.7, 0.3]}  # their mean: 0.5, 0.55, 0.45
+    scores = pd.DataFrame([row for label, dice in of_one.items() for row in curve("one", label, 0, dice)])
+    scores = pd.concat([scores, pd.DataFrame(curve("two", "a", 0, [0.1, 0.2, 0.3]))], ignore_index=True)
+    table = setbacks(scores).loc["uniform"]
+    assert table["share of rounds"].to_dict() == pytest.approx({"a": 1 / 4, "b": 1 / 2, "mean of classes": 1 / 4})
+    assert table.loc["mean of classes", "mean fall of Dice"] == pytest.approx(0.1)
 
 
 def test_durations_tell_first_and_later_clicks_apart(scores):
