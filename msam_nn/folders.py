@@ -19,10 +19,12 @@ def new_folder(folder: Path, *, force: bool = False) -> Iterator[Path]:
         force: replace an existing ``folder``; it stays until the new one is complete.
 
     Raises:
-        UserError: if ``folder`` exists and ``force`` is off.
+        UserError: if ``folder`` exists and ``force`` is off, or is one that the command runs in.
     """
     if folder.exists() and not force:
         raise UserError(f"{folder} exists already: choose another folder, or pass force (--force) to replace it.")
+    if Path.cwd().is_relative_to(folder.resolve()):
+        raise UserError(f"{folder} is, or holds, the folder this command runs in: choose another one.")
     unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.unfinished")
     unfinished.mkdir(parents=True)
     try:

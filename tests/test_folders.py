@@ -1,5 +1,7 @@
 """A folder or file appears whole; a folder replaces only with force; a failure leaves nothing behind."""
 
+from pathlib import Path
+
 import pytest
 
 from msam_nn.errors import UserError
@@ -27,6 +29,15 @@ def test_existing_folder_needs_force_and_survives_a_failure(tmp_path):
     with new_folder(target, force=True) as unfinished:
         (unfinished / "new").touch()
     assert [f.name for f in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]
+
+
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name in (".", "..", str(tmp_path)):
+        with pytest.raises(UserError, match="runs in"), new_folder(Path(name), force=True):
+            pass
+    assert (tmp_path / "here").is_dir()
 
 
 def test_file_appears_when_complete_and_the_old_one_survives_a_failure(tmp_path):

@@ -13,11 +13,14 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
-from msam_nn.arena.jobs import Job
 from msam_nn.folders import new_file
+
+if TYPE_CHECKING:
+    from msam_nn.arena.jobs import Job
 
 PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from msam_nn.arena.attempt import attempts, last_lines, running
 from msam_nn.arena.jobs import STAGES, Job
-from msam_nn.arena.schedule import FAILED, FINISHED, SETTLED, SKIPPED, SUBMITTED, WAITING, States
+from msam_nn.arena.schedule import FAILED, FINISHED, SKIPPED, SUBMITTED, WAITING, States
 
 RUNNING, KILLED = "running", "killed"
 COLUMNS = (FINISHED, RUNNING, SUBMITTED, WAITING, KILLED, FAILED, SKIPPED)
@@ -108,7 +108,3 @@ def print_failures(jobs: Sequence[Job], states: States, folder_of: FolderOf, con
             )
             for line in last_lines(folder):
                 console.print(Text(f"  {line}"), soft_wrap=True)
-
-
-def is_settled(states: States) -> bool:
-    return all(state in SETTLED for state in states.values())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 
+from msam_nn.arena.attempt import attempts
 from msam_nn.arena.grid import Grid, Method, results_root
 from msam_nn.trainers.seeding import SEED_VARIABLE
 
@@ -102,11 +103,27 @@ class TrainJob(Job):
 
 
 @dataclass(frozen=True)
-class ClicksJob(Job):
-    """Clicks on all cases; those that failed in an earlier attempt are clicked again with all others."""
+class MeasureJob(Job):
+    """Measures trained models. Cases that failed are measured again with all others, and so is everything once the grid
+    has other folds or options.
+
+    Arguments:
+        record: folder of its attempts; without any, what is there counts.
+    """
+
+    record: Path = Path()
 
     def is_finished(self) -> bool:
-        return super().is_finished() and not self.files[0].with_name("failed.csv").is_file()
+        if not super().is_finished() or self.files[0].with_name("failed.csv").is_file():
+            return False
+        made = [entry["command"] for entry in attempts(self.record) if entry["status"] == 0]
+        return not made or _measured(made[-1]) == _measured(self.command)
+
+
+def _measured(command: Sequence[str]) -> list[str]:
+    """A command without the options that say where it runs and writes."""
+    elsewhere = {"-device", "-o"}
+    return [word for before, word in zip(("", *command), command, strict=False) if not {before, word} & elsewhere]
 
 
 def _number(dataset: str) -> str:
@@ -230,7 +247,15 @@ def _clicks(grid: Grid, method: Method, dataset: str, seed: int | None, results:
     command = ["msam", "clicks", "-d", dataset, *_model_options(grid, method), "--tolerance", f"{grid.tolerance:g}"]
     command += [*method.clicks, "-o", str(folder), "--force"]
     name = f"clicks.{dataset}.{grid.model(method)}{_seeded(seed)}"
-    return ClicksJob(name, "clicks", tuple(command), trained, (folder / "clicks.csv",), _run_environment(results, seed))
+    return MeasureJob(
+        name,
+        "clicks",
+        tuple(command),
+        trained,
+        (folder / "clicks.csv",),
+        _run_environment(results, seed),
+        record=grid.job_folder(name),
+    )
 
 
 def _transfer(
@@ -240,5 +265,12 @@ def _transfer(
     command = ["msam", "transfer", "--source", source, "--target", target, *_model_options(grid, method)]
     command += ["--tolerance", f"{grid.tolerance:g}"]
     name = f"transfer.{source}.{target}.{grid.model(method)}{_seeded(seed)}"
-    variables = _run_environment(results, seed)
-    return Job(name, "transfer", (*command, "-o", str(folder)), trained, (folder / "scores.csv",), variables)
+    return MeasureJob(
+        name,
+        "transfer",
+        (*command, "-o", str(folder), "--force"),
+        trained,
+        (folder / "scores.csv",),
+        _run_environment(results, seed),
+        record=grid.job_folder(name),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,35 +60,41 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate, print the summary, write the folder; 1 if cases failed."""
+    """Evaluate, print the summary, write the folder; 1 if cases failed.
+
+    Raises:
+        UserError: if all did; an earlier folder stays then.
+    """
     import pandas as pd
 
     from msam_nn.evaluation.clicks.protocol import run_protocol
     from msam_nn.evaluation.clicks.summary import to_markdown
+    from msam_nn.folders import new_folder
     from msam_nn.nnunet_folders import dataset_name, model_folder, validation_cases
 
     device = torch_device(args.device)
-    if args.output and args.output.exists() and not args.force:
-        raise UserError(f"{args.output} exists already: choose another folder, or add --force to replace it.")
-    protocol = make_protocol(args)
-    dataset = dataset_name(args.dataset)
-    model = model_folder(dataset, args.trainer, args.plans, args.configuration, args.folds)
-    validation = {fold: validation_cases(dataset, fold) for fold in args.folds}
-    tables, failed = [], {}
-    for fold, cases in validation.items():
-        images, labels = ({k: getattr(c, what) for k, c in cases.items()} for what in ("images", "label"))
-        scores, failures = run_protocol(protocol, model, (fold,), images, labels, device)
-        tables.append(scores.assign(fold=fold, protocol=protocol.name))
-        failed |= failures
-    scores = pd.concat(tables, ignore_index=True)
-    if len(scores):
+    protocol, tables, failed = make_protocol(args), [], {}
+    with nullcontext() if args.output is None else new_folder(args.output, force=args.force) as folder:
+        dataset = dataset_name(args.dataset)
+        model = model_folder(dataset, args.trainer, args.plans, args.configuration, args.folds)
+        validation = {fold: validation_cases(dataset, fold) for fold in args.folds}
+        for fold, cases in validation.items():
+            images, labels = ({k: getattr(c, what) for k, c in cases.items()} for what in ("images", "label"))
+            scores, failures = run_protocol(protocol, model, (fold,), images, labels, device)
+            tables.append(scores.assign(fold=fold, protocol=protocol.name))
+            failed |= failures
+        scores = pd.concat(tables, ignore_index=True)
+        for case, reason in failed.items():
+            print(f"{case} failed: {reason}", file=sys.stderr)
+        if not len(scores):
+            raise UserError("All cases failed: nothing was measured, and nothing is written.")
         title = f"{dataset}, {model.name}, folds {', '.join(map(str, args.folds))}"
         summary = to_markdown(scores, title=title, protocol=protocol.name, tolerance_mm=protocol.tolerance_mm)
         print(summary)
-        if args.output:
-            write(args.output, scores, summary, failed, force=args.force)
-    for case, reason in failed.items():
-        print(f"{case} failed: {reason}", file=sys.stderr)
+        if folder is not None:
+            write(folder, scores, summary, failed)
+    if args.output:
+        print(f"Written to {args.output}: clicks.csv, curves.csv, summary.md{', failed.csv' if failed else ''}")
     return 1 if failed else 0
 
 
@@ -104,8 +111,8 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     tolerance = TOLERANCE_MM if args.tolerance is None else args.tolerance
     if args.clicks < 1:
         raise UserError(f"-n takes a number of clicks from 1 on, got {args.clicks}.")
-    if tolerance <= 0:
-        raise UserError(f"--tolerance takes a distance above 0 mm, got {tolerance:g}.")
+    if not tolerance >= 0:
+        raise UserError(f"--tolerance is a distance in mm from 0 on, got {tolerance:g}.")
     if args.protocol == "paper":
         if args.strategy or args.start or args.network_only:
             raise UserError(
@@ -123,18 +130,15 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
     )
 
 
-def write(folder: Path, scores: pd.DataFrame, summary: str, failed: dict[str, str], *, force: bool = False) -> None:
+def write(folder: Path, scores: pd.DataFrame, summary: str, failed: dict[str, str]) -> None:
     """``clicks.csv``: every score; ``curves.csv``: every case's curve in numbers; ``summary.md``; and ``failed.csv``
     where cases are missing in them."""
     import pandas as pd
 
-    from msam_nn.folders import new_folder
     from msam_nn.metrics.click_curves import describe_curves
 
-    with new_folder(folder, force=force) as unfinished:
-        scores.to_csv(unfinished / "clicks.csv", index=False)
-        describe_curves(scores).to_csv(unfinished / "curves.csv", index=False)
-        (unfinished / "summary.md").write_text(summary, encoding="utf-8")
-        if failed:
-            pd.DataFrame(failed.items(), columns=["case", "reason"]).to_csv(unfinished / "failed.csv", index=False)
-    print(f"Written to {folder}: clicks.csv, curves.csv, summary.md{', failed.csv' if failed else ''}")
+    scores.to_csv(folder / "clicks.csv", index=False)
+    describe_curves(scores).to_csv(folder / "curves.csv", index=False)
+    (folder / "summary.md").write_text(summary, encoding="utf-8")
+    if failed:
+        pd.DataFrame(failed.items(), columns=["case", "reason"]).to_csv(folder / "failed.csv", index=False)

@@ -30,6 +30,7 @@ from msam_nn.evaluation.results_folder import (
     validation_splits,
 )
 from msam_nn.evaluation.scoring import ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
+from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.metrics.statistics import bootstrap_interval, case_mean
 from msam_nn.metrics.summary import summarise
 from msam_nn.nnunet_folders import channel_names, labelled_cases, model_folder, validation_cases
@@ -146,6 +147,7 @@ def predict_transfer(transfer: Transfer, output: Path, device: torch.device, pro
 
     Raises:
         UnsupportedError: for the second stage of a cascade.
+        UserError: if an image is damaged, before anything is predicted.
     """
     predictor = load_predictor(transfer.model, transfer.folds, device)
     if predictor.configuration_manager.previous_stage_name is not None:
@@ -154,6 +156,12 @@ def predict_transfer(transfer: Transfer, output: Path, device: torch.device, pro
     table = np.zeros(max(transfer.target_values) + 1, np.uint8)
     for value, target_value in transfer.target_values.items():
         table[value] = target_value
+    channels = len(channel_names(predictor.dataset_json))
+    for case, images in tqdm(transfer.cases.items(), desc="checking images", disable=not progress):
+        try:
+            insist_on_sound_images(images, channels)
+        except UserError as error:
+            raise UserError(f"{case}: {error}") from error
     files = {}
     for case, images in tqdm(sorted(transfer.cases.items()), desc="predicting", disable=not progress):
         image, properties = io.read_images([str(file) for file in images])

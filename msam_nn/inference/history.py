@@ -66,7 +66,11 @@ class History:
 
     @contextmanager
     def step(self, exchange: Exchange) -> Iterator[Step]:
-        """All that is overwritten inside is one step; after an error everything is as before."""
+        """All that is overwritten inside is one step; after an error everything is as before. A step inside another is
+        part of it."""
+        if self._open is not None:
+            yield self._open
+            return
         step = self._open = self._make_step()
         try:
             yield step

@@ -112,7 +112,8 @@ def _to_network(click: Click, geometry: ImageGeometry, where: str) -> Click | No
 def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry, where: str) -> Box:
     """The network voxels whose centres lie in the box, at least one per axis.
 
-    A box in mm becomes the smallest box along the image's axes that holds it.
+    A box in mm becomes the smallest box along the image's axes that holds it, as far as that lies in the image: on
+    oblique images it is larger than the object, and may reach beyond the border where that does not.
     """
     corners = np.array(list(product(*zip(bounds[::2], bounds[1::2], strict=True))), dtype=float)
     if space == "world":
@@ -121,7 +122,10 @@ def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry,
     else:
         corners -= 0.5  # the edge of a voxel lies half a voxel before its centre
     edge = np.array(geometry.file_shape) - 0.5
-    if (corners < -0.51).any() or (corners > edge + 0.01).any():
+    lowest, highest = corners.min(0), corners.max(0)
+    if space == "world":  # only what misses the image belongs elsewhere
+        lowest, highest = highest, lowest
+    if (lowest < -0.51).any() or (highest > edge + 0.01).any():
         raise UserError(
             f"{where}: the box {list(bounds)} leaves the image of {geometry.file_shape} voxels (z, y, x). "
             f"Is it a box of another case?"

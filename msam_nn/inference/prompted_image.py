@@ -144,7 +144,7 @@ class PromptedImage:
             self._check_class(click.class_index)
             if not all(0 <= v < n for v, n in zip(click.voxel, self.shape, strict=True)):
                 raise UserError(f"The click {click.voxel} lies outside the image of {self.shape} voxels.")
-        with self._step() as step:
+        with self.step() as step:
             self._follow(clicks)
         return self._changed(step)
 
@@ -158,7 +158,7 @@ class PromptedImage:
         """
         box = self._padded(class_index, box)
         centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
-        with self._step() as step:
+        with self.step() as step:
             self._spread(Click(class_index, centre, positive=True), box)
         return self._changed(step)
 
@@ -173,7 +173,7 @@ class PromptedImage:
         """
         class_index, positive = clicks[0].class_index, clicks[0].positive
         place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
-        with self._step() as step:
+        with self.step() as step:
             old = self._masks[place]
             told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
             self._write(place, torch.where(drawn, told, old))
@@ -193,7 +193,7 @@ class PromptedImage:
         if tuple(mask.shape) != self.shape:
             raise UserError(f"The mask has {tuple(mask.shape)} voxels, the image {self.shape}.")
         own = MASK_LOGIT * (2 * mask.float() - 1)
-        with self._step() as step:
+        with self.step() as step:
             self._write((class_index, *self._crop), own)
             others = set(range(len(self._masks))) - {class_index} if self.network.background else ()
             for index in others:
@@ -211,7 +211,7 @@ class PromptedImage:
         if self.network.has_initial_masks:
             return None
         starts = self._windows_over(self._padded(class_index, box))
-        with self._step() as step:
+        with self.step() as step:
             for start in starts[: self.max_windows]:
                 self._refine(class_index, start, None, None, WINDOW_RAMP)
             for start in starts[self.max_windows : self.max_windows + 1]:
@@ -221,6 +221,19 @@ class PromptedImage:
                 inside = (min(max(m, 0), n - 1) for m, n in zip(middle, self.shape, strict=True))
                 self.unfinished.append((class_index, tuple(inside)))
         return self._changed(step)
+
+    @contextmanager
+    def step(self) -> Iterator[_Prompted]:
+        """Make what happens inside, prompts among it, one step for :meth:`undo`; an error leaves no trace."""
+        before, heights = (len(self._clicks), len(self.unfinished)), self._heights
+        try:
+            with self._history.step(self._exchange) as step:
+                yield step
+        except BaseException:
+            self._forget_prompts_from(*before)
+            self._heights = heights
+            raise
+        step.clicks, step.unfinished = self._clicks[before[0] :], self.unfinished[before[1] :]
 
     @torch.inference_mode()
     def undo(self) -> Box | None:
@@ -268,21 +281,10 @@ class PromptedImage:
             raise UserError(f"The box {box} is empty or leaves the image of {self.shape} voxels.")
         return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
 
-    @contextmanager
-    def _step(self) -> Iterator[_Prompted]:
-        """Make what happens inside one step for :meth:`undo`; an error leaves no trace."""
-        before = len(self._clicks), len(self.unfinished)
-        try:
-            with self._history.step(self._exchange) as step:
-                yield step
-        except BaseException:
-            self._forget_prompts_from(*before)
-            raise
-        step.clicks, step.unfinished = self._clicks[before[0] :], self.unfinished[before[1] :]
-
     def _forget_prompts_from(self, click: int, unfinished: int) -> None:
         del self._clicks[click:], self.unfinished[unfinished:]
 
+    @torch.inference_mode()  # masks may have been made in one, and can be written in no other then
     def _exchange(self, region: tuple, values: Tensor) -> Tensor:
         """Write mask logits and return those that were there."""
         old = self._masks[region].clone()

@@ -87,7 +87,6 @@ class FileImage:
         self.spacing = np.linalg.norm(geometry.world_from_file[:3, :3], axis=0).tolist()
         insist_on_size(model, self.shape, self.spacing)
         self._header = nibabel.load(self._files[0]).header.copy()
-        self._affine = self._header.get_best_affine()
 
     def read(self) -> tuple[np.ndarray, dict]:
         insist_on_sound_images(self._files, len(self._model.channel_names))

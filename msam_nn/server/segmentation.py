@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +47,15 @@ class Segmentation:
         """All classes on the image's own grid; a view."""
         return self._buffer.labels
 
-    def follow(self, changed: Box | None, drawn: Drawn | None = None) -> None:
-        """Take what a prompt changed, as one step.
+    def follow(self, act: Callable[[], Box | None] | None, drawn: Drawn | None = None) -> None:
+        """Follow a prompt, as one step; after an error everything is as before.
 
         Arguments:
-            changed: of the network's masks, on its grid.
+            act: lets the network follow it and returns what changed of its masks; None where it takes no part.
             drawn: voxels that hold from now on, whatever the network says.
         """
-        with self._buffer.step():
+        with nullcontext() if act is None else self.image.step(), self._buffer.step():
+            changed = None if act is None else act()
             if drawn is not None:
                 self._buffer.hold(*drawn)
             self._decide(changed)

@@ -398,7 +398,7 @@ class InteractiveSession:
         """Let the network follow a prompt, then write what changed on the image's own grid."""
         start = time.perf_counter()
         self._segmentation.image.max_windows = MAX_WINDOWS if self.follow_objects else 1
-        self._segmentation.follow(act() if prompt.network else None, drawn)
+        self._segmentation.follow(act if prompt.network else None, drawn)
         self._log.add(prompt)
         self.timings.append(Timing(what, time.perf_counter() - start))
 

@@ -88,6 +88,27 @@ def test_clicks_are_finished_when_no_case_failed(arena):
     assert not clicks.is_finished()
 
 
+@pytest.mark.parametrize(
+    ("change", "finished"),
+    [({}, True), ({"device": "cuda"}, True), ({"folds": [0, 1]}, False), ({"tolerance": 3}, False),
+     ({"clicks": "-n 4"}, False)],
+)  # fmt: skip
+def test_what_was_measured_otherwise_is_measured_again(arena, change, finished):
+    def clicks_job(**more):
+        grid = read_grid(arena(**{"methods": M_SAM, "clicks": "-n 3", "folds": [0], "tolerance": 2, **more}))
+        return next(job for job in jobs_of(grid, cores=1) if job.stage == "clicks")
+
+    measured = clicks_job()
+    measured.files[0].parent.mkdir(parents=True)
+    measured.files[0].touch()
+    measured.record.mkdir(parents=True)
+    attempts = [([*measured.command, "--other"], 0), (measured.command, 0), ([*measured.command, "--killed"], -9)]
+    lines = [json.dumps({"command": list(command), "status": status}) for command, status in attempts]
+    (measured.record / "attempts.jsonl").write_text("\n".join(lines))
+    again = clicks_job(**change)
+    assert again.files == measured.files and again.is_finished() is finished
+
+
 def test_a_plan_is_finished_when_every_case_is_preprocessed(arena, nnunet_folders, tmp_path, monkeypatch):
     grid = read_grid(arena(methods=M_SAM))
     job = named(jobs_of(grid, cores=1))[f"plan.{DATASET}.MSAMPlans"]

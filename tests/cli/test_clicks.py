@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from msam_nn.cli.clicks import write
 from msam_nn.cli.main import main
 
 
@@ -15,7 +14,7 @@ def clicks(*arguments):
     ("arguments", "message"),
     [
         (("-n", 0), "from 1 on, got 0"),
-        (("--tolerance", 0), "above 0 mm"),
+        (("--tolerance", -1), "from 0 on, got -1"),
         (("--protocol", "paper", "--strategy", "centre"), "leave out --strategy"),
         (("--protocol", "paper", "--start", "empty"), "--strategy, --start and --network-only"),
         (("--protocol", "paper", "--network-only"), "--strategy, --start and --network-only"),
@@ -34,25 +33,41 @@ def test_results_are_not_overwritten_and_this_is_said_at_once(tmp_path, capsys):
     assert (tmp_path / "scores.csv").read_text(encoding="utf-8") == "precious"
 
 
-def test_a_case_that_fails_does_not_stop_the_others(nnunet_folders, monkeypatch, capsys, tmp_path):
-    from msam_nn import nnunet_folders
-    from msam_nn.evaluation.clicks import protocol as module
+@pytest.fixture
+def outcome(nnunet_folders, monkeypatch, tmp_path):
+    """What the measurement shall give."""
+    from msam_nn import nnunet_folders as module
+    from msam_nn.evaluation.clicks import protocol
 
+    monkeypatch.setattr(module, "model_folder", lambda *a: tmp_path)
+    monkeypatch.setattr(module, "validation_cases", lambda *a: {})
+    return lambda scores, failed: monkeypatch.setattr(protocol, "run_protocol", lambda *a: (scores, failed))
+
+
+def test_a_case_that_fails_does_not_stop_the_others(outcome, capsys, tmp_path):
     good = [
         {"case": "good", "label": "organ", "strategy": "centre", "seed": 0, "clicks": n, "dice": 0.5, "iou": 0.4,
          "nsd": 0.3, "hd95": 2.0, "seconds": 1.0, "true_voxels": 4}
         for n in (0, 1)
     ]  # fmt: skip
-    monkeypatch.setattr(nnunet_folders, "model_folder", lambda *a: tmp_path)
-    monkeypatch.setattr(nnunet_folders, "validation_cases", lambda *a: {})
-    monkeypatch.setattr(module, "run_protocol", lambda *a: (pd.DataFrame(good), {"bad": "unreadable"}))
+    outcome(pd.DataFrame(good), {"bad": "unreadable"})
     assert clicks("-f", 0, "-n", 1, "-o", tmp_path / "out") == 1
     captured = capsys.readouterr()
     assert "bad failed: unreadable" in captured.err and "0.500" in captured.out
     assert {f.name for f in (tmp_path / "out").iterdir()} == {"clicks.csv", "curves.csv", "summary.md", "failed.csv"}
 
 
-def test_nothing_is_half_written(tmp_path):
+def test_nothing_is_half_written(outcome, tmp_path):
+    outcome(pd.DataFrame({"case": ["a"]}), {})
     with pytest.raises(KeyError):
-        write(tmp_path / "out", pd.DataFrame({"case": ["a"]}), "summary", {})
+        clicks("-f", 0, "-o", tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_where_all_cases_fail_earlier_results_stay(outcome, capsys, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "clicks.csv").write_text("precious")
+    outcome(pd.DataFrame(), {"bad": "unreadable"})
+    assert clicks("-f", 0, "-o", tmp_path / "out", "--force") == 2
+    assert capsys.readouterr().err.splitlines()[0] == "bad failed: unreadable"
+    assert [f.read_text(encoding="utf-8") for f in (tmp_path / "out").iterdir()] == ["precious"]

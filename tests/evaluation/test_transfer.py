@@ -1,10 +1,14 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from msam_nn.errors import UserError
+from msam_nn.evaluation import transfer as module
 from msam_nn.evaluation.transfer import (
     channel_order,
     match_classes,
@@ -141,3 +145,21 @@ def test_refusals(folders):
     file.write_text(file.read_text(encoding="utf-8").replace(".nii.gz", ".mha"))
     with pytest.raises(UserError, match="convert one"):
         open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
+
+
+def test_a_damaged_image_is_told_before_anything_is_predicted(folders, monkeypatch, tmp_path):
+    class Predictor:
+        dataset_json = channels("CT")
+        configuration_manager = SimpleNamespace(previous_stage_name=None)
+        plans_manager = SimpleNamespace(image_reader_writer_class=SimpleITKIO)
+
+        def predict_single_npy_array(self, *arguments):
+            raise AssertionError("predicted")
+
+    monkeypatch.setattr(module, "load_predictor", lambda *arguments: Predictor())
+    transfer = open_transfer("Dataset701_S", "Dataset702_T", *MODEL, [0])
+    damaged = folders / "b_0000.nii.gz"
+    damaged.write_bytes(transfer.cases["a"][0].read_bytes()[:-20])
+    transfer.cases["b"] = [damaged]
+    with pytest.raises(UserError, match="^b: .*b_0000.nii.gz (is damaged|ends after)"):
+        module.predict_transfer(transfer, tmp_path, torch.device("cpu"), progress=False)

@@ -10,7 +10,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.placement import class_index, class_names, place, read_mask
+from msam_nn.inference.placement import box_to_network, class_index, class_names, place, read_mask
 from msam_nn.inference.prompt_file import ClassPrompts
 
 from .test_geometry import READERS, affine_of, plans_manager, preprocess, save
@@ -85,6 +85,23 @@ def test_a_box_smaller_than_a_network_voxel_keeps_one():
     geometry = ImageGeometry(np.eye(4), np.diag([0.2, 0.2, 0.2, 1]), np.eye(4), (20, 20, 20), (4, 4, 4))
     placed = place({"1": ClassPrompts(boxes=((7, 8, 7, 8, 7, 8),))}, "voxel", NAMES, geometry, Path("none"))
     assert placed[0].boxes == [((1, 2), (1, 2), (1, 2))]
+
+
+@pytest.mark.parametrize("degrees", [0, 15, 30])
+def test_boxes_in_mm_at_the_border_of_an_oblique_image(degrees):
+    turn = np.eye(4)
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turn[:2, :2] = [[c, -s], [s, c]]
+    world_from_file = turn @ np.diag([1, 1, 4, 1]) @ np.eye(4)[[2, 1, 0, 3]]  # file voxels are z, y, x
+    geometry = ImageGeometry(world_from_file, np.eye(4), np.eye(4), (24, 64, 64), (24, 64, 64))
+    bounds = (10, 12, 0, 6, 58, 64)
+    found = box_to_network(geometry.box_to_world(bounds), "world", geometry, "box")
+    whole = zip(found, np.reshape(bounds, (3, 2)), (24, 64, 64), strict=True)
+    assert all(0 <= a <= c and d <= b <= n for (a, b), (c, d), n in whole)
+    assert (found == tuple(map(tuple, np.reshape(bounds, (3, 2)).tolist()))) is (degrees == 0)
+    beside = geometry.box_to_world((10, 12, 0, 6, 164, 170))
+    with pytest.raises(UserError, match="leaves the image"):
+        box_to_network(beside, "world", geometry, "box")
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,29 @@ def test_images_beside_each_other_share_network_and_cache():
     assert len(predictor.cache.kept()) == encoded
     second.forget_features()
     assert predictor.cache.bytes == 0
+
+
+def test_a_reset_during_another_images_prediction_leaves_everything_possible(prompted):
+    with torch.inference_mode():  # as the server's, which gives way between windows
+        prompted.reset()
+    for act in ACTS.values():
+        act(prompted)
+    while prompted.can_undo:
+        prompted.undo()
+    assert (prompted.masks() < 0).all()
+
+
+def test_prompts_inside_a_step_are_one_and_go_with_it_after_an_error(prompted):
+    ACTS["click"](prompted)
+    before, clicks = prompted.masks(), prompted.clicks
+    with pytest.raises(MemoryError), prompted.step():
+        ACTS["overlooked click"](prompted)
+        ACTS["drawing"](prompted)
+        raise MemoryError
+    assert torch.equal(prompted.masks(), before) and prompted.clicks == clicks
+    with prompted.step():
+        ACTS["overlooked click"](prompted)
+        ACTS["drawing"](prompted)
+    assert not torch.equal(prompted.masks(), before)
+    prompted.undo()
+    assert torch.equal(prompted.masks(), before) and prompted.clicks == clicks and prompted.can_undo

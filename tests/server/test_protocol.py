@@ -9,6 +9,7 @@ import pytest
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError, _protocol
 from nnInteractive.inference.remote.serialization import pack_array
 
+from msam_nn.server.session import InteractiveSession
 from msam_nn.server.transport import routes as module
 from msam_nn.server.viewer import Viewer
 
@@ -183,6 +184,24 @@ def test_an_answer_that_is_ready_a_moment_too_late_comes_with_the_next_one(clien
     monkeypatch.undo()
     client.add_point_interaction(middle(BALL), True)
     assert np.array_equal(client.target_buffer, inside(SHAPE, ROD, BALL))
+
+
+def test_an_answer_that_waits_for_what_is_saved_is_not_late(serve, connect, monkeypatch, tmp_path):
+    result = InteractiveSession.result
+
+    def slowly(session):
+        time.sleep(0.6)
+        return result(session)
+
+    client = connect(serve(save_to=tmp_path))
+    client.set_image(bright((1, *SHAPE), ((0, 1), *ROD)), {"spacing": (1, 1, 1)})
+    client.set_target_buffer(np.zeros(SHAPE, np.uint8))
+    client.add_point_interaction(middle(ROD), True)
+    client.undo()
+    monkeypatch.setattr(InteractiveSession, "result", slowly)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
+    client.add_point_interaction(middle(ROD), True)
+    assert np.array_equal(client.target_buffer, inside(SHAPE, ROD))
 
 
 def test_leases_run_out_and_are_few(serve, connect):

@@ -26,7 +26,7 @@ def click(segmentation, box):
 
 
 def test_drawn_voxels_hold_against_the_network_and_go_with_its_step(segmentation):
-    segmentation.follow(click(segmentation, ROD), Drawn(CORNER, VOXEL, 0, positive=False))
+    segmentation.follow(lambda: click(segmentation, ROD), Drawn(CORNER, VOXEL, 0, positive=False))
     expected = inside(SHAPE, ROD) & ~inside(SHAPE, CORNER)
     assert np.array_equal(segmentation.labels == 1, expected)
     assert segmentation.can_undo(network=True)
@@ -37,7 +37,7 @@ def test_drawn_voxels_hold_against_the_network_and_go_with_its_step(segmentation
 
 
 def test_a_drawing_without_the_network_is_undone_without_it(segmentation):
-    segmentation.follow(click(segmentation, BALL))
+    segmentation.follow(lambda: click(segmentation, BALL))
     segmentation.follow(None, Drawn(CORNER, VOXEL, 1, positive=True))
     assert np.array_equal(segmentation.labels == 2, inside(SHAPE, CORNER))
     segmentation.undo(network=False)
@@ -49,7 +49,7 @@ def test_what_a_class_started_from_cannot_be_undone(segmentation):
     segmentation.start_class(0, inside(SHAPE, CORNER))
     assert np.array_equal(segmentation.labels == 1, inside(SHAPE, CORNER))
     assert not segmentation.can_undo(network=False)
-    segmentation.follow(click(segmentation, BALL))
+    segmentation.follow(lambda: click(segmentation, BALL))
     assert segmentation.labels[inside(SHAPE, BALL, CORNER)].all()
     segmentation.undo(network=True)
     assert np.array_equal(segmentation.labels == 1, inside(SHAPE, CORNER))
@@ -63,3 +63,17 @@ def test_reset_leaves_the_automatic_prediction(session):
     segmentation.reset()
     assert np.array_equal(segmentation.labels, inside(SHAPE, ROD, BALL))
     assert not segmentation.can_undo(network=False)
+
+
+def test_an_error_while_labels_are_made_leaves_no_trace_of_the_prompt(segmentation, monkeypatch):
+    def no_memory(*arguments):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(segmentation.grid), "labels", no_memory)
+        with pytest.raises(MemoryError):
+            segmentation.follow(lambda: click(segmentation, ROD))
+    assert not segmentation.labels.any() and not segmentation.can_undo(network=True)
+    assert (segmentation.image.masks() <= 0).all() and not segmentation.image.clicks
+    segmentation.follow(lambda: click(segmentation, ROD))
+    assert np.array_equal(segmentation.labels, inside(SHAPE, ROD))

@@ -16,8 +16,6 @@ from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import TOLERANCE_MM
 from msam_nn.prompts import click_of_largest_error, foreground, uniform_click
 
-STRATEGIES = ("centre", "uniform")
-
 
 @dataclass(frozen=True)
 class WholeVolume:

@@ -103,22 +103,32 @@ def score_contest(contest: Contest, options: ScoringOptions, num_processes: int 
 
 
 def costs_of(contest: Contest, results: ResultsFolder, measure_on: torch.device | None) -> dict[str, object]:
-    """Costs of one method; NaN where the folder does not tell, or its network cannot be rebuilt or run here."""
+    """Costs of one method; NaN or None where the folder does not tell, or its network cannot be rebuilt or run here,
+    for whatever reason: scores are worth more than costs."""
     fold, cases = next(iter(contest.splits.items()))
     minutes = np.mean([training_time(results.path / f"fold_{fold}") for fold in contest.splits], axis=0)
     try:
         predictor = load_predictor(results.path, [fold], measure_on or torch.device("cpu"))
-    except RuntimeError as error:  # of another version, or of a trainer that is not installed
-        warnings.warn(f"{results.name}: no parameters or prediction times, {str(error).splitlines()[0]}", stacklevel=2)
+    except Exception as error:  # of another version, of a trainer or package that is not installed
+        _warn(results, "no parameters or prediction times", error)
         predictor = None
     values = [results.name, n_parameters(predictor) if predictor else None, *minutes.tolist()]
     row = dict(zip(COST_COLUMNS, values, strict=True))
     if measure_on is not None:
         images = validation_cases(contest.truth.dataset, fold)[cases[0]].images
         alone = predictor and predictor.configuration_manager.previous_stage_name is None
-        measured = measure_prediction(predictor, images) if alone else [None] * len(MEASURED_COLUMNS)
+        measured = [None] * len(MEASURED_COLUMNS)
+        try:
+            measured = measure_prediction(predictor, images) if alone else measured
+        except Exception as error:  # out of memory, for one
+            _warn(results, "no prediction times", error)
         row |= dict(zip(MEASURED_COLUMNS, measured, strict=True))
     return row
+
+
+def _warn(results: ResultsFolder, what: str, error: Exception) -> None:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    warnings.warn(f"{results.name}: {what}, {reason}", stacklevel=3)
 
 
 def worst_cases(scores: pd.DataFrame, n: int) -> pd.DataFrame:

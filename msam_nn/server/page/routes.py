@@ -21,6 +21,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from msam_nn.errors import UserError
+from msam_nn.server.images import FileImage
 from msam_nn.server.page.prompts import Prompt
 from msam_nn.server.page.uploads import Upload
 from msam_nn.server.transport.bodies import read_body
@@ -126,7 +127,9 @@ def make_router(registry, worker, settings) -> APIRouter:
             if upload is None:
                 raise Refused("There is nothing to open: send the channels of the image first.")
             try:
-                await lease.run(lease.session.open_files, upload.files, case.name)
+                source = await asyncio.to_thread(FileImage, settings.model, upload.files, case.name)
+                lease.session.stop()
+                await lease.run(lease.session.take, source)
             except BaseException:
                 upload.close()
                 raise

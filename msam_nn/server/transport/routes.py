@@ -67,18 +67,20 @@ def make_router(registry: LeaseRegistry, settings: Settings) -> APIRouter:
 
     async def predict(token: str | None, act: Callable[[Viewer], bool]) -> Response:
         """Act on the worker's thread and answer with what changed; with nothing if that takes too long."""
-        late = False
+        late = answered = False
 
         async def work() -> Prediction:
             with registry.using(token) as lease:
                 viewer = viewer_of(lease)
 
                 def follow() -> Prediction:
+                    nonlocal answered
                     begun = time.perf_counter()
                     ran = act(viewer)
                     if late:
                         return Prediction(ran)
                     prediction = viewer.answer(ran, begun)
+                    answered = True
                     if late and prediction.changes is not None:
                         viewer.session.send_again(prediction.changes)
                     return prediction
@@ -88,7 +90,7 @@ def make_router(registry: LeaseRegistry, settings: Settings) -> APIRouter:
         task = start(work())
         done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
         late = not done
-        prediction = task.result() if done else Prediction(False)
+        prediction = await task if done or answered else Prediction(False)
         body = b"" if prediction.block is None else await asyncio.to_thread(pack, prediction.block)
         headers = {
             protocol.META_HEADER: prediction.meta,

@@ -1,12 +1,17 @@
 """The same numbers as nnU-Net where both measure the same."""
 
+from collections import defaultdict
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from msam_nn.errors import UserError
+from msam_nn.evaluation.comparison import contest as module
 from msam_nn.evaluation.comparison.contest import compare, open_contest, overlay_case, worst_cases
 from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions
 
@@ -60,3 +65,24 @@ def test_no_picture_without_raw_images(root):
 def test_results_named_twice(root):
     with pytest.raises(UserError, match="named twice"):
         open_contest(DATASET, [0], [FIRST, str(root / "results" / DATASET / FIRST)])
+
+
+@pytest.mark.parametrize("error", [ImportError("Network class could not be found\nanywhere"), torch.OutOfMemoryError()])
+@pytest.mark.parametrize("fails", ["load_predictor", "measure_prediction"])
+def test_what_cannot_be_built_or_timed_costs_only_its_costs(root, monkeypatch, fails, error):
+    def refuse(*arguments):
+        raise error
+
+    network = torch.nn.Linear(2, 3)
+    predictor = SimpleNamespace(network=network, configuration_manager=SimpleNamespace(previous_stage_name=None))
+    monkeypatch.setattr(module, "load_predictor", lambda *arguments: predictor)
+    monkeypatch.setattr(module, "n_parameters", lambda predictor: 9)
+    monkeypatch.setattr(module, "validation_cases", lambda *arguments: defaultdict(lambda: SimpleNamespace(images=[])))
+    monkeypatch.setattr(module, fails, refuse)
+    contest = open_contest(DATASET, [0], [FIRST])
+    reason = str(error).splitlines()[0] if str(error) else "OutOfMemoryError"
+    with pytest.warns(UserWarning, match=f"{FIRST}: no .*prediction times, {reason}"):
+        row = module.costs_of(contest, contest.results[0], torch.device("cpu"))
+    known = 9 if fails == "measure_prediction" else None
+    assert row["method"] == FIRST and row[module.COST_COLUMNS[1]] == known
+    assert all(row[column] is None for column in module.MEASURED_COLUMNS)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 
 import nibabel
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 from msam_nn.inference.batch import PromptedBatch
 from msam_nn.inference.prompt_file import read_prompts
+from msam_nn.server.session import InteractiveSession
 
 from ..bright_network import bright, inside
 
@@ -250,6 +252,25 @@ def test_automatic_prediction_and_reset(user, case, tmp_path):
     user.wait()
     assert len(user.steps()) == 1
     assert np.array_equal(user.mask(tmp_path), inside(SHAPE, BLOCK, BESIDE)), "back to the automatic prediction"
+
+
+def test_clicks_that_wait_do_not_reach_the_next_image(user, case, monkeypatch, tmp_path):
+    add_point, sent = InteractiveSession.add_point, []
+
+    def slowly(session, *arguments):
+        sent.append(session.name)
+        time.sleep(1)
+        return add_point(session, *arguments)
+
+    user.open(case)
+    monkeypatch.setattr(InteractiveSession, "add_point", slowly)
+    for _ in range(3):
+        user.page.mouse.click(*user.pixel(0, 0))
+    (tmp_path / "other_0000.nii.gz").write_bytes(case.read_bytes())
+    user.open(tmp_path / "other_0000.nii.gz")
+    user.wait()
+    assert sent == ["case"] and user.steps() == []
+    assert user.colored(RED) == 0 and not user.mask(tmp_path).any()
 
 
 def test_the_keyboard_alone(user, case):

@@ -10,6 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from msam_nn.server.session import InteractiveSession
+
 from ..bright_network import bright, inside
 
 SHAPE = (12, 14, 16)
@@ -161,3 +163,13 @@ def test_the_page_is_public_and_its_questions_are_not(serve):
 def test_niivue_is_the_file_that_its_readme_names(serve):
     with httpx.Client(base_url=serve().url) as client:
         assert hashlib.sha256(client.get("/page/static/niivue.js").content).hexdigest() == NIIVUE
+
+
+def test_another_image_ends_the_automatic_prediction_of_the_one_before(browser, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(InteractiveSession, "stop", lambda session: stopped.append(session))
+    browser.put("/page/api/image/0", content=b"no image")
+    sentence(browser.post("/page/api/open", json={"name": "case"}))
+    assert not stopped, "the image that is open is still worth predicting"
+    browser.open()
+    assert len(stopped) == 1

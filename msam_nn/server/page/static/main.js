@@ -80,6 +80,7 @@ async function open(files) {
     tools.enabled = false;
     marks.clicks = [];
     tools.cancel();
+    await session.leave();
     await viewer.open(images, info.channels);
     at("start").hidden = true;
     at("channels").hidden = at("channel").disabled = images.length === 1;

@@ -12,6 +12,7 @@ export class Session {
     this.can = { undo: false, redo: false };
     this.busy = 0;
     this.queue = Promise.resolve();
+    this.leaving = false;
   }
 
   get isOpen() {
@@ -23,6 +24,13 @@ export class Session {
     return this.steps
       .filter(({ prompt, undone }) => prompt.kind === "point" && !undone)
       .map(({ prompt, waiting }) => ({ voxel: prompt.voxel, positive: prompt.positive, waiting }));
+  }
+
+  /** Another image comes: prompts that wait are dropped, and the one on its way is waited for. */
+  async leave() {
+    this.leaving = true;
+    await this.queue;
+    this.leaving = false;
   }
 
   async open(name, files) {
@@ -81,7 +89,7 @@ export class Session {
         this.onChange();
         await this.server.startAutomatic();
         await this.#watch();
-        return this.server.changes();
+        return this.leaving ? null : this.server.changes();
       },
       ({ took }) => Object.assign(step, { waiting: false, took }),
       () => (this.steps = before),
@@ -93,6 +101,7 @@ export class Session {
     try {
       for (;;) {
         const status = await this.server.status();
+        if (this.leaving) return;
         if (status.message) throw new Error(status.message);
         if (status.state === "ready" || status.state === "empty") return;
         this.onProgress({ message: DOING[status.state], progress: status.progress });
@@ -109,7 +118,8 @@ export class Session {
     this.queue = this.queue.then(async () => {
       try {
         const start = performance.now();
-        const answer = await ask();
+        const answer = this.leaving ? null : await ask();
+        if (!answer) return onFailed();
         if (answer.box) this.viewer.mask.write(answer.box, answer.block);
         answer.took = (performance.now() - start) / 1000;
         this.can = { undo: answer.can_undo, redo: answer.can_redo };
