@@ -25,9 +25,13 @@ def torch_device(name: str) -> torch.device:
 
 def insist_on_device(device: torch.device) -> None:
     """Raises:
-    UserError: for CUDA, which is nnU-Net's default, where there is none.
+    UserError: for CUDA, which is nnU-Net's default, where there is none, and for a Mac's GPU, on which there are no
+        numbers of 64 bits, which simulated clicks are drawn with.
     """
     import torch
+
+    if device.type == "mps":
+        raise UserError("A Mac's GPU cannot be used here, since it has no numbers of 64 bits: add -device cpu.")
 
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("PyTorch sees no CUDA GPU here: add -device cpu, or run msam doctor to find out why.")

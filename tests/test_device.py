@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.device import torch_device
+from msam_nn.device import insist_on_device, torch_device
 from msam_nn.errors import UserError
 
 
@@ -17,3 +17,8 @@ def test_cuda_only_where_there_is_a_gpu(monkeypatch, available):
     else:
         with pytest.raises(UserError, match="add -device cpu"):
             torch_device("cuda")
+
+
+def test_a_macs_gpu_is_refused():
+    with pytest.raises(UserError, match="64 bits: add -device cpu"):
+        insist_on_device(torch.device("mps"))

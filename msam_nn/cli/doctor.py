@@ -134,7 +134,7 @@ def check_device() -> Check:
     if not torch.cuda.is_available():
         build = f"torch {torch.__version__}"
         kind = f"{build} is a CUDA build; {CPU_RECIPE}" if torch.version.cuda else f"{build} is a CPU build"
-        return Check("GPU", f"none seen by torch: training needs -device cpu, or mps on a Mac, and patience. {kind}")
+        return Check("GPU", f"none seen by torch: training needs -device cpu, and patience. {kind}")
     device = torch.cuda.get_device_properties(0)
     return Check("GPU", f"{device.name}, {device.total_memory / 2**30:.0f} GiB, {torch.cuda.device_count()} in all")
 

@@ -214,10 +214,21 @@ def _divisors(size: int, most: int) -> list[int]:
 
 
 def design_architecture(
-    patch_size: Sequence[int], spacing: Sequence[float], *, n_cases: int, memory_gb: float = REFERENCE_MEMORY_GB
+    patch_size: Sequence[int],
+    spacing: Sequence[float],
+    *,
+    n_cases: int,
+    in_channels: int = 1,
+    num_classes: int = 1,
+    background: bool = True,
+    batch_size: int = MIN_BATCH_SIZE,
+    memory_gb: float = REFERENCE_MEMORY_GB,
 ) -> ArchitectureDesign:
-    """A network for a given patch, as plans of nnU-Net's other planners need it."""
+    """A network for a given patch and batch, as plans of nnU-Net's other planners need it; stages are computed again
+    where their training would not fit ``memory_gb`` otherwise."""
     size, reason = choose_model_size(n_cases, memory_gb)
     tokens = fit_tokens(patch_size, spacing, memory_gb)
     patch = tuple(int(p) for p in patch_size)
-    return ArchitectureDesign(patch, tokens, size, choose_pyramid(memory_gb), (reason,))
+    plain = ArchitectureDesign(patch, tokens, size, choose_pyramid(memory_gb), (reason,))
+    config = plain.config(in_channels=in_channels, num_classes=num_classes, background=background)
+    return replace(plain, checkpoint_stages=training_memory_gb(config, batch_size) > memory_gb)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cc3d
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from scipy.ndimage import find_objects
 
 VOXELS_PER_COMPONENT = 32
 """Places a patch around one component can have; nnU-Net draws one of them."""
@@ -44,12 +47,18 @@ def balanced_locations(class_locations: dict, seg: np.ndarray) -> dict:
         class_locations: nnU-Net's: label or tuple of labels to voxels ``(n, 4)``, channel first.
         seg: label map ``(z, y, x)``.
     """
-    balanced = dict(class_locations)
+    balanced, boxes = dict(class_locations), find_objects(np.maximum(seg, 0).astype(np.int32))
     for key, voxels in class_locations.items():
         labels = np.atleast_1d(key)
         if len(voxels) and -1 not in labels:
-            balanced[key] = component_voxels(np.isin(seg, labels))
+            inside = _union([boxes[label - 1] for label in labels if label <= len(boxes) and boxes[label - 1]])
+            found = component_voxels(np.isin(seg[inside], labels))
+            balanced[key] = found + [0, *(axis.start for axis in inside)]
     return balanced
+
+
+def _union(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
 
 
 def component_voxels(mask: np.ndarray) -> np.ndarray:

@@ -32,6 +32,11 @@ class FrozenEncoderMixin:
         return f"plan with {self.planner_from_scratch}"
 
     @property
+    def plans_for_weights(self) -> str:
+        """Name of plans that the released weights fit."""
+        return self.plans_manager.plans_name
+
+    @property
     def trains_encoder(self) -> bool:
         """Whether anything is learned in the encoder's own weights."""
         raise NotImplementedError
@@ -53,10 +58,11 @@ class FrozenEncoderMixin:
         untouched = torch.equal(self.unwrapped_network.image_encoder.pos_embed, self.initial_positions)
         if self.trains_encoder or not untouched:
             return
-        plans = self.plans_manager
+        dataset, plans = self.plans_manager.dataset_name, self.plans_for_weights
+        others = "" if plans == self.plans_manager.plans_name else f"With -p {plans}, run"
         raise UserError(
-            f"{self.what_freezes} the image encoder and no weights were loaded into it. Run: "
-            f"msam convert-weights {self.released_weights} --dataset {plans.dataset_name} -p {plans.plans_name} "
+            f"{self.what_freezes} the image encoder and no weights were loaded into it. {others or 'Run'}: "
+            f"msam convert-weights {self.released_weights} --dataset {dataset} -p {plans} "
             f"-c {self.configuration_name}{self.convert_options} -o init.pth; then add -pretrained_weights init.pth to "
             f"nnUNetv2_train. (To train everything from scratch, {self.way_from_scratch}.)"
         )

@@ -11,7 +11,7 @@ STEPS = (0.6, 0.9)
 PRACTICE_BEGINS, PRACTICE_RATE = 0.75, 4e-3
 """Share of a training after which clicks are practised, and the learning rate at which that begins."""
 
-EMBEDDINGS = ("pos_embed", "rel_pos_", "class_embedding", "depth_embed", "depth_position")
+EMBEDDINGS = ("pos_embed", "rel_pos_", "class_embedding", "depth_embed", "depth_position", "mask_token")
 """Parts of the names of embeddings and positions that are plain parameters."""
 
 

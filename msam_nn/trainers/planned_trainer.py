@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 
 import torch
@@ -50,6 +51,14 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
         planned = self.configuration_manager.configuration.get("oversample_foreground_percent")
         if planned is not None:
             self.oversample_foreground_percent, self.probabilistic_oversampling = planned, True
+
+    def _set_batch_size_and_oversample(self):
+        """nnU-Net's, which with several GPUs changes the share of foreground by the places of each one's samples in the
+        batch: not where every sample draws it."""
+        share = self.oversample_foreground_percent
+        super()._set_batch_size_and_oversample()
+        if self.probabilistic_oversampling:
+            self.oversample_foreground_percent = share
 
     def prepare_plans(self, plans: dict, configuration: str, dataset_json: dict) -> None:
         """Check the plans, and change them in place where the network needs it, before nnU-Net reads and copies them.
@@ -157,6 +166,8 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
             ) from error
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        if isinstance(filename_or_checkpoint, str):
+            insist_on_checkpoint(filename_or_checkpoint)
         try:
             super().load_checkpoint(filename_or_checkpoint)
         except (RuntimeError, ValueError) as error:
@@ -169,6 +180,17 @@ class PlannedTrainer(ProgressMixin, nnUNetTrainer):
                 f"Was the data set planned again after that training, or was that another version of msam_nn? Train "
                 f"again, or restore the plans or the version it used."
             ) from error
+
+
+def insist_on_checkpoint(file: str) -> None:
+    """Raises:
+    UserError: if the file is no checkpoint, or not a whole one.
+    """
+    if not zipfile.is_zipfile(file):
+        raise UserError(
+            f"{file} is damaged or no checkpoint: copy it again, or delete it, and --c goes on from the other one that "
+            f"is there."
+        )
 
 
 def _is_of_the_device(error: Exception) -> bool:

@@ -47,7 +47,8 @@ class PromptableTrainer(PlannedTrainer):
     """
 
     click_recipe = ClickRecipe()
-    practice_recipe = PracticeRecipe()
+    practice_recipe: PracticeRecipe | None = PracticeRecipe()
+    """None for no practice, whatever the network."""
     n_click_stages = CLICK_STAGES
     max_classes_per_step = CLASSES_PER_STEP
     loss_weight = 0.5
@@ -73,6 +74,11 @@ class PromptableTrainer(PlannedTrainer):
         return self.unwrapped_network
 
     @property
+    def will_practise(self) -> bool:
+        """Whether the training ends with practice."""
+        return self.promptable.has_initial_masks and self.practice_recipe is not None
+
+    @property
     def n_stages(self) -> int:
         return self.promptable.n_auto_stages + self.n_click_stages
 
@@ -84,11 +90,11 @@ class PromptableTrainer(PlannedTrainer):
 
     @property
     def schedule(self) -> type[PolyLRScheduler]:
-        return PracticePolyLRScheduler if self.promptable.has_initial_masks else PolyLRScheduler
+        return PracticePolyLRScheduler if self.will_practise else PolyLRScheduler
 
     def parameter_groups(self) -> list[dict]:
         groups = super().parameter_groups()
-        if not self.promptable.has_initial_masks:
+        if not self.will_practise:
             return groups
         practised = {id(p) for p in self.promptable.neighbourhood.parameters()}
         return [
@@ -111,7 +117,7 @@ class PromptableTrainer(PlannedTrainer):
 
     def begin_practice_if_due(self) -> bool:
         """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""
-        if self.practises or not self.promptable.has_initial_masks:
+        if self.practises or not self.will_practise:
             return False
         due = bool(self.told_by_the_first(self.budget_fraction >= PRACTICE_BEGINS))
         if due:

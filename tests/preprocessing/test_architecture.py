@@ -139,3 +139,11 @@ def test_design_becomes_a_plans_entry():
     assert entry["network_class_name"] == BUILDER
     config = MSAMConfig.from_arch_kwargs(2, 3, entry["arch_kwargs"])
     assert config.patch_size == (32, 32, 32) and config.num_classes == 3 and config.in_channels == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "recomputes"), [({}, False), ({"num_classes": 8}, True), ({"batch_size": 8}, True)]
+)
+def test_a_given_patch_that_needs_more_memory_has_its_stages_computed_again(options, recomputes):
+    design = design_architecture((128,) * 3, (1, 1, 1), n_cases=20, **options)
+    assert design.checkpoint_stages is recomputes

@@ -116,3 +116,15 @@ def test_plans_of_other_planners_keep_nnunets_oversampling(phantom_plans):
     plans["configurations"]["3d_fullres"].pop("oversample_foreground_percent")
     trainer = MSAMTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu"))
     assert (trainer.oversample_foreground_percent, trainer.probabilistic_oversampling) == (0.33, False)
+
+
+def test_cropping_to_a_class_changes_no_voxel():
+    seg = np.random.default_rng(0).integers(-1, 4, (12, 14, 16)).astype(np.int16)
+    seg[:, :3] = seg[:4] = 0
+    seg[seg == 3] = 0
+    locations = {1: np.zeros((1, 4)), (1, 2): np.zeros((1, 4)), 3: [], (-1, 1): np.ones((1, 4))}
+    balanced = balanced_locations(locations, seg)
+    for key in (1, (1, 2)):
+        whole = component_voxels(np.isin(seg, np.atleast_1d(key)))
+        assert np.array_equal(balanced[key], whole)
+    assert balanced[3] == [] and balanced[-1, 1].all()

@@ -18,7 +18,8 @@ CELLS = 11
 """Cells of a neighbourhood along each axis, the click in the middle one."""
 
 SPAN = 1.75
-"""From the middle cell to the outermost, in standard deviations of the click's Gaussian; a cell is a voxel at least."""
+"""From the middle cell to the outermost, in standard deviations of the click's Gaussian; along each axis a cell is a
+voxel at least."""
 
 FADING = 0.5
 """Standard deviation by which corrections fade, as a share of the way from the click to the outermost cell."""
@@ -148,7 +149,7 @@ class Neighbourhood(nn.Module):
             before, followed, rivals: ``(B, Q, D, H, W)``. points, widths: ``(B, Q, 3)``. labels, heights: ``(B, Q)``.
         """
         shape = before.shape[2:]
-        half = torch.maximum(SPAN * widths, (CELLS - 1) / 2 * widths / widths.amin(-1, keepdim=True))
+        half = (SPAN * widths).clamp(min=(CELLS - 1) / 2)
         places = points[..., None] + half[..., None] * self.offsets
         seen = self.features(torch.cat([sample(x, places, shape) for x in levels], dim=2).flatten(0, 1))
         own, followed, rival = sample_each(torch.stack([before, followed, rivals], dim=2), places).unbind(2)

@@ -61,12 +61,6 @@ class Recipe:
             optimizer = torch.optim.AdamW(parameters, **settings)
         return optimizer, self.schedule(optimizer, self.learning_rate, epochs)
 
-    @property
-    def schedule_name(self) -> str:
-        """For tables."""
-        warm_up = issubclass(self.schedule, WarmupCosineScheduler)
-        return f"warm-up over {self.schedule.warmup:.0%}, cosine" if warm_up else "polynomial, power 0.9"
-
 
 class _LongWarmup(WarmupCosineScheduler):
     warmup = 50 / 800

@@ -20,7 +20,18 @@ class MSAMWithoutMEATrainer(MSAMTrainer):
     architecture_changes = WITHOUT_MEA
 
 
-class MSAMFrozenEncoderTrainer(MSAMTrainer):
+class FrozenByTrainerMixin:
+    """The trainer freezes the encoder, whatever the plans say."""
+
+    what_freezes = property(lambda self: f"{type(self).__name__} freezes")
+    way_from_scratch = "use MSAMTrainer"
+
+    @property
+    def plans_for_weights(self) -> str:
+        return "MSAMPretrainedPlans" if self.msam.config.pyramid else super().plans_for_weights
+
+
+class MSAMFrozenEncoderTrainer(FrozenByTrainerMixin, MSAMTrainer):
     """The image encoder stays as loaded: it neither trains nor gets LoRA. Needs pretrained weights."""
 
     architecture_changes = FROZEN_ENCODER
@@ -32,7 +43,7 @@ class MSAMPaperTrainer_withoutMEA(MSAMPaperTrainer):
     architecture_changes = {**PUBLISHED, **WITHOUT_MEA}
 
 
-class MSAMPaperTrainer_frozenEncoder(MSAMPaperTrainer):
+class MSAMPaperTrainer_frozenEncoder(FrozenByTrainerMixin, MSAMPaperTrainer):
     """:class:`MSAMFrozenEncoderTrainer` with the paper's recipe."""
 
     architecture_changes = {**PUBLISHED, **FROZEN_ENCODER}

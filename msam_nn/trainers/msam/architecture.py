@@ -9,6 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import BUILDER, MSAMConfig
+from msam_nn.nnunet_folders import channel_names
 from msam_nn.preprocessing.architecture import TOKEN_EDGES, design_architecture, fit_tokens
 from msam_nn.trainers.planned_trainer import resolve_configuration
 
@@ -37,8 +38,17 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Ma
     label_manager = manager.get_label_manager(dataset_json)
     architecture = dict(resolved.configuration["architecture"])
     if architecture["network_class_name"] != BUILDER:
-        design = design_architecture(resolved.patch_size, resolved.spacing, n_cases=dataset_json["numTraining"])
-        architecture = design.to_plans(background=not label_manager.has_regions)
+        background = not label_manager.has_regions
+        design = design_architecture(
+            resolved.patch_size,
+            resolved.spacing,
+            n_cases=dataset_json["numTraining"],
+            in_channels=len(channel_names(dataset_json)),
+            num_classes=label_manager.num_segmentation_heads - background,
+            background=background,
+            batch_size=resolved.batch_size,
+        )
+        architecture = design.to_plans(background=background)
     elif list(architecture["arch_kwargs"].get("patch_size", ())) != list(resolved.patch_size):
         if "architecture" in plans["configurations"][configuration]:
             raise UserError(

@@ -20,8 +20,12 @@ from msam_nn.trainers.targets import Targets
 class MSAMSelfPromptedTrainer(MSAMTrainer):
     """The automatic prediction goes through one more stage, prompted by :class:`~msam_nn.prompts.AutomaticPrompts`;
     a share of the training's sessions practises it.
+
+    Clicks are not practised alone at the end: from then on the mask decoder, which learns most of that stage, would not
+    be asked any more.
     """
 
+    practice_recipe = None
     p_self_prompted = 0.3
 
     @staticmethod
@@ -48,6 +52,6 @@ class MSAMSelfPromptedTrainer(MSAMTrainer):
         self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks, **options: Any
     ) -> PromptSource:
         drawn = torch.rand((), generator=self.click_generator, device=self.device)
-        if self.network.training and not self.practises and drawn < self.p_self_prompted:
+        if self.network.training and drawn < self.p_self_prompted:
             return self.promptable.automatic_prompts
         return super()._clicks(targets, first_click, user, **options)

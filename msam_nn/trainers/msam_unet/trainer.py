@@ -15,7 +15,7 @@ from msam_nn.networks.layers.basic import LOGIT
 from msam_nn.networks.msam_unet import MSAMUNet
 from msam_nn.trainers.clicks.practice import PracticeRecipe
 from msam_nn.trainers.clicks.sessions import ClickRecipe
-from msam_nn.trainers.planned_trainer import resolve_configuration
+from msam_nn.trainers.planned_trainer import insist_on_checkpoint, resolve_configuration
 from msam_nn.trainers.promptable_trainer import PromptableTrainer
 
 ENTRY = "msam_unet"
@@ -105,6 +105,7 @@ class MSAMUNetTrainer(PromptableTrainer):
             self.initialize()
         checkpoint = filename_or_checkpoint
         if isinstance(checkpoint, str):
+            insist_on_checkpoint(checkpoint)
             checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
         if checkpoint["network_weights"]["unet_is_given"]:  # before the optimizer's state is read
             self.freeze_unet()

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import nn
 
 from msam_nn.trainers.baselines import recipes
-from msam_nn.trainers.baselines.recipes import Recipe, WarmupCosineScheduler
+from msam_nn.trainers.baselines.recipes import WarmupCosineScheduler
 
 NAMES = ("UNETR", "SWIN_UNETR", "NNFORMER", "TRANSUNET", "SAM3D", "MED_SA")
 
@@ -35,8 +34,3 @@ def test_recipes_make_their_optimizer_for_what_trains(name):
     assert len(optimizer.param_groups[0]["params"]) == 2
     assert optimizer.param_groups[0]["weight_decay"] == recipe.weight_decay
     assert type(schedule) is recipe.schedule and ("arXiv" in recipe.source or "published" in recipe.source)
-
-
-def test_schedules_have_names_for_tables():
-    assert Recipe("SGD", 1, 0, PolyLRScheduler, "").schedule_name == "polynomial, power 0.9"
-    assert Recipe("SGD", 1, 0, TenthWarmup, "").schedule_name == "warm-up over 10%, cosine"

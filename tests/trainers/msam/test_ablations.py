@@ -63,5 +63,12 @@ def test_what_is_taken_away(make, tmp_path, trainer_class, adapter, lora, encode
 
 
 def test_a_frozen_encoder_needs_loaded_weights(make):
-    with pytest.raises(UserError, match="-pretrained_weights"):
-        make(MSAMFrozenEncoderTrainer).insist_on_loaded_weights()
+    trainer = make(MSAMFrozenEncoderTrainer)
+    with pytest.raises(UserError) as stopped:
+        trainer.insist_on_loaded_weights()
+    assert str(stopped.value).startswith("MSAMFrozenEncoderTrainer freezes the image encoder")
+    assert "With -p MSAMPretrainedPlans, run: msam convert-weights" in str(stopped.value)
+    assert "-p MSAMPretrainedPlans -c 3d_fullres -o init.pth; then add -pretrained_weights" in str(stopped.value)
+    assert "use MSAMTrainer.)" in str(stopped.value)
+    with pytest.raises(UserError, match="The plans MSAMPlans freeze .* Run: .* -p MSAMPlans .*plan with MSAMPlanner"):
+        make(MSAMTrainer).insist_on_loaded_weights()

@@ -35,7 +35,15 @@ def test_plans_of_another_planner_get_an_architecture_for_their_patch(phantom_pl
     configuration_of(plans).update(architecture=UNET, patch_size=[20, 48, 40])
     adopt_plans(plans, "3d_fullres", dataset_json)
     assert configuration_of(plans)["architecture"]["network_class_name"] == BUILDER
-    assert config(plans).patch_size == (20, 48, 40)
+    assert config(plans).patch_size == (20, 48, 40) and not config(plans).checkpoint_stages
+
+
+def test_their_batch_and_classes_say_whether_stages_are_computed_again(phantom_plans):
+    plans, dataset_json = phantom_plans
+    dataset_json["labels"] = {"background": 0, **{f"organ {n}": n for n in range(1, 9)}}
+    configuration_of(plans).update(architecture=UNET, patch_size=[128, 128, 128], batch_size=2)
+    adopt_plans(plans, "3d_fullres", dataset_json)
+    assert config(plans, outputs=9).checkpoint_stages
 
 
 def test_background_follows_the_data_set_when_plans_were_moved(phantom_plans):

@@ -38,14 +38,18 @@ def test_the_automatic_prediction_is_prompted_and_counts_in_validation(make):
     assert torch.equal(outputs[0], prompted) and len(outputs) > 1
 
 
-@pytest.mark.parametrize("practises", [False, True])
-def test_sessions_prompt_it_until_practice_which_has_a_user(make, practises):
+@pytest.mark.parametrize("passed", [0.1, 0.9])
+def test_sessions_prompt_it_to_the_end_without_practice(make, passed, monkeypatch):
     trainer = make()
-    trainer.p_self_prompted, trainer.practises = 1.0, practises
+    monkeypatch.setattr(type(trainer), "budget_fraction", passed)
+    trainer.p_self_prompted = 1.0
+    trainer.lr_scheduler.step(passed * trainer.num_epochs)
+    assert all(group["lr"] > 0 for group in trainer.optimizer.param_groups)
     target = [torch.randint(0, 3, (2, 1, 16, 32, 32)).short()]
     target += [target[0][..., :: 2**i, :: 2**i, :: 2**i] for i in range(1, len(trainer._get_deep_supervision_scales()))]
     step = trainer.train_step({"data": torch.randn(2, 1, 16, 32, 32), "target": target})
     assert torch.isfinite(torch.as_tensor(step["loss"]))
+    assert not trainer.practises and not trainer.promptable.neighbourhood.practised
 
 
 def test_plans_without_initial_masks_are_refused(make):

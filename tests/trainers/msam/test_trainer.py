@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.errors import UserError
@@ -312,6 +313,27 @@ def test_a_checkpoint_of_another_architecture_is_refused(make_trainer, phantom_p
     plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["depth"] = 1
     with pytest.raises(UserError, match="does not fit the plans MSAMPlans"):
         make_trainer(plans=plans).load_checkpoint(file)
+
+
+@pytest.mark.parametrize("kept", [0, 1000])
+def test_a_damaged_checkpoint_is_refused(make_trainer, results, kept):
+    trainer, file = make_trainer(), results / "checkpoint_latest.pth"
+    trainer.save_checkpoint(str(file))
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(UserError, match="checkpoint_latest.pth is damaged or no checkpoint: copy it again, or delete"):
+        trainer.load_checkpoint(str(file))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_gpu_draws_the_planned_share_of_foreground(make_trainer, monkeypatch, rank):
+    trainer = make_trainer()
+    planned = trainer.oversample_foreground_percent
+    assert 0.5 <= planned < 1
+    trainer.is_ddp = True
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "get_rank", lambda: rank)
+    trainer._set_batch_size_and_oversample()
+    assert (trainer.batch_size, trainer.oversample_foreground_percent) == (1, planned)
 
 
 def test_cuda_without_a_gpu_is_refused(phantom_plans, results, monkeypatch):
