@@ -40,7 +40,7 @@ class PracticeRecipe:
     """
 
     rounds: int = 5
-    spoiled: float = 1.6
+    spoiled: float = 2.2
 
     @property
     def steps_per_epoch(self) -> int:
