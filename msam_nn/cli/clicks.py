@@ -84,10 +84,11 @@ def run(args: argparse.Namespace) -> int:
             tables.append(scores.assign(fold=fold, protocol=protocol.name))
             failed |= failures
         scores = pd.concat(tables, ignore_index=True)
+        if not len(scores):
+            case, reason = next(iter(failed.items()), ("there is none", "check -f"))
+            raise UserError(f"No case could be clicked, and nothing is written; the first: {case}, {reason}")
         for case, reason in failed.items():
             print(f"{case} failed: {reason}", file=sys.stderr)
-        if not len(scores):
-            raise UserError("All cases failed: nothing was measured, and nothing is written.")
         title = f"{dataset}, {model.name}, folds {', '.join(map(str, args.folds))}"
         summary = to_markdown(scores, title=title, protocol=protocol.name, tolerance_mm=protocol.tolerance_mm)
         print(summary)
