@@ -12,3 +12,8 @@ class UserError(SystemExit, RuntimeError):
 
 class UnsupportedError(UserError, NotImplementedError):
     """Something nnU-Net offers and this package does not; the sentence says what to use instead."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, shortened to a line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

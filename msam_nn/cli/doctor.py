@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from msam_nn import __version__, nnunet_hook
+from msam_nn.errors import first_line
 from msam_nn.registry import LOOKUPS, TRAINER_FOLDER, load
 
 CPU_RECIPE = (
@@ -106,7 +107,7 @@ def check_lookup(place: str) -> Iterator[Check]:
             ours = load(target)
             problem = "" if found is ours else f"nnU-Net finds {found or 'nothing'}"
         except Exception as error:
-            problem = _first_line(error)
+            problem = first_line(error)
         if problem:
             yield Check(name, f"not at all ({problem})", f"{mend}, so that nnU-Net finds msam_nn's names.")
         else:
@@ -130,7 +131,7 @@ def check_device() -> Check:
     try:
         import torch
     except Exception as error:
-        return Check("torch", f"cannot be imported ({_first_line(error)})", "Install a torch that fits this machine.")
+        return Check("torch", f"cannot be imported ({first_line(error)})", "Install a torch that fits this machine.")
     if not torch.cuda.is_available():
         build = f"torch {torch.__version__}"
         kind = f"{build} is a CUDA build; {CPU_RECIPE}" if torch.version.cuda else f"{build} is a CPU build"
@@ -144,7 +145,7 @@ def check_torchvision() -> Check:
     try:
         return Check("torchvision", f"{import_module('torchvision').__version__} (msam_nn does not need it)")
     except Exception as error:
-        return Check("torchvision", f"cannot be imported ({_first_line(error)}); with the hook nobody needs it")
+        return Check("torchvision", f"cannot be imported ({first_line(error)}); with the hook nobody needs it")
 
 
 def check_folders() -> Iterator[Check]:
@@ -160,7 +161,3 @@ def check_folders() -> Iterator[Check]:
             yield Check(variable, f"{folder}: you may not {right} it", f"Let your user {right} {folder}.")
         else:
             yield Check(variable, folder)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UserError, first_line
 
 NIFTI = (".nii", ".nii.gz")
 CHUNK = 1 << 24
@@ -47,7 +47,9 @@ def _insist_on_sound_nifti(file: Path) -> None:
         needed = int(image.dataobj.offset) + prod(shape) * item
         size = _decompressed_size(file)
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise UserError(f"{file} is damaged or no NIfTI ({_first_line(error)}): copy or export it again.") from error
+        raise UserError(
+            f"{file} is damaged or no NIfTI ({first_line(error).rstrip('.')}): copy or export it again."
+        ) from error
     if size < needed:
         raise UserError(f"{file} ends after {size:,} of {needed:,} bytes: copy or export it again.")
     if len([n for n in shape[3:] if n > 1]) or len(shape) < 3:
@@ -61,7 +63,3 @@ def _decompressed_size(file: Path) -> int:
         return file.stat().st_size
     with gzip.open(file) as stream:  # raises where the file is cut or its checksum is wrong
         return sum(len(chunk) for chunk in iter(lambda: stream.read(CHUNK), b""))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

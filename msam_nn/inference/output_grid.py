@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.windows import Box
+from msam_nn.inference.windows import Box, shifted
 
 SLAB = 1 << 23
 """Voxels that are resampled at once; bounds memory."""
@@ -141,7 +141,7 @@ class OutputGrid:
         if found is None:
             return None
         mask = mask[tuple(slice(*bounds) for bounds in found)]
-        own = tuple((lower + first, upper + first) for (lower, upper), (first, _) in zip(found, inside, strict=True))
+        own = shifted(found, [first for first, _ in inside])
         target = self.network_box(own)
         values = torch.from_numpy(np.ascontiguousarray(mask)).permute(self.axes)
         for n, (lower, upper) in enumerate(target):

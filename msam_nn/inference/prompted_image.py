@@ -16,7 +16,7 @@ from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
 from msam_nn.inference.history import UNDO_STEPS, History, Step
 from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing
+from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing, shifted
 from msam_nn.networks.layers.basic import Triple
 
 EMPTY = -10.0
@@ -279,7 +279,7 @@ class PromptedImage:
         self._check_class(class_index)
         if not all(0 <= lower < upper <= n for (lower, upper), n in zip(box, self.shape, strict=True)):
             raise UserError(f"The box {box} is empty or leaves the image of {self.shape} voxels.")
-        return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+        return shifted(box, self._offset)
 
     def _forget_prompts_from(self, click: int, unfinished: int) -> None:
         del self._clicks[click:], self.unfinished[unfinished:]
@@ -305,8 +305,8 @@ class PromptedImage:
         box = enclosing(boxes)
         if box is None:
             return None
-        shifted = [(lower - o, upper - o) for (lower, upper), o in zip(box, self._offset, strict=True)]
-        return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(shifted, self.shape, strict=True))
+        own = shifted(box, [-o for o in self._offset])
+        return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(own, self.shape, strict=True))
 
     def _windows_over(self, box: Box) -> list[Triple]:
         """Windows that overlap by half over a box and a quarter of a window around it."""

@@ -35,6 +35,11 @@ def enclosing(boxes: Iterable[Box]) -> Box | None:
     return tuple((min(lower for lower, _ in axis), max(upper for _, upper in axis)) for axis in axes)
 
 
+def shifted(box: Box, by: Iterable[int]) -> Box:
+    """A box moved by so many voxels an axis."""
+    return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))
+
+
 @dataclass(frozen=True)
 class Windows:
     """All windows of ``patch`` voxels in an image of ``shape`` voxels ``(z, y, x)``, each named by its first voxel."""

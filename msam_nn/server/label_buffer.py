@@ -10,7 +10,7 @@ import numpy as np
 
 from msam_nn.inference.history import History, Step
 from msam_nn.inference.output_grid import bounding_box
-from msam_nn.inference.windows import Box, enclosing
+from msam_nn.inference.windows import Box, enclosing, shifted
 
 LABELS, DECIDED, HELD = range(3)
 """Layers: the result, the network's labels alone, and ``class + 1`` where the user drew (its negative: drew "not")."""
@@ -80,7 +80,7 @@ class LabelBuffer:
     def decided_box(self, box: Box) -> Box | None:
         """Where the network sees anything in a box."""
         found = bounding_box(self._layers[_slices(box)][DECIDED])
-        return found and tuple((a + first, b + first) for (a, b), (first, _) in zip(found, box, strict=True))
+        return found and shifted(found, [first for first, _ in box])
 
     def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> None:
         """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it."""
@@ -137,7 +137,7 @@ class LabelBuffer:
         differs = bounding_box((self._layers[_slices(box)] != layers).any(0))
         if differs is None:
             return
-        place = tuple((a + first, b + first) for (a, b), (first, _) in zip(differs, box, strict=True))
+        place = shifted(differs, [first for first, _ in box])
         self._history.remember(place, self._exchange(place, layers[_slices(differs)]))
 
     def _exchange(self, box: Box, layers: np.ndarray) -> np.ndarray:
@@ -146,7 +146,7 @@ class LabelBuffer:
         self._layers[_slices(box)] = layers
         changed = bounding_box(before[LABELS] != layers[LABELS])
         if changed is not None:
-            self._unsent.append(tuple((a + o, b + o) for (a, b), (o, _) in zip(changed, box, strict=True)))
+            self._unsent.append(shifted(changed, [first for first, _ in box]))
         return before
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.prompted_image import PromptedImage
-from msam_nn.inference.windows import Box, enclosing
+from msam_nn.inference.windows import Box, enclosing, shifted
 from msam_nn.server.label_buffer import LabelBuffer
 
 
@@ -112,7 +112,3 @@ class Segmentation:
             return
         target = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(target, own, strict=True))
         self._buffer.decide(target, self.grid.labels(target, masks, origin, self._label_manager), quietly=quietly)
-
-
-def shifted(box: Box, by: Sequence[int]) -> Box:
-    return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))

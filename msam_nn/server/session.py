@@ -31,13 +31,13 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.prompt_file import PromptFile, prompts_text
 from msam_nn.inference.prompted_image import MAX_WINDOWS
-from msam_nn.inference.windows import Box
+from msam_nn.inference.windows import Box, shifted
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
 from msam_nn.server.placing import Placing, rounded
 from msam_nn.server.record import Prompt, PromptLog, SessionResult
-from msam_nn.server.segmentation import Drawn, Segmentation, shifted
+from msam_nn.server.segmentation import Drawn, Segmentation
 from msam_nn.server.worker import MEMORY_ERRORS, NO_MEMORY
 
 KEPT_TIMINGS = 1000

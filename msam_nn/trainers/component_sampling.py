@@ -47,7 +47,7 @@ def balanced_locations(class_locations: dict, seg: np.ndarray) -> dict:
         class_locations: nnU-Net's: label or tuple of labels to voxels ``(n, 4)``, channel first.
         seg: label map ``(z, y, x)``.
     """
-    balanced, boxes = dict(class_locations), find_objects(np.maximum(seg, 0).astype(np.int32))
+    balanced, boxes = dict(class_locations), find_objects(seg)
     for key, voxels in class_locations.items():
         labels = np.atleast_1d(key)
         if len(voxels) and -1 not in labels:

@@ -59,9 +59,9 @@ class FrozenEncoderMixin:
         if self.trains_encoder or not untouched:
             return
         dataset, plans = self.plans_manager.dataset_name, self.plans_for_weights
-        others = "" if plans == self.plans_manager.plans_name else f"With -p {plans}, run"
+        run = "Run" if plans == self.plans_manager.plans_name else f"With -p {plans}, run"
         raise UserError(
-            f"{self.what_freezes} the image encoder and no weights were loaded into it. {others or 'Run'}: "
+            f"{self.what_freezes} the image encoder and no weights were loaded into it. {run}: "
             f"msam convert-weights {self.released_weights} --dataset {dataset} -p {plans} "
             f"-c {self.configuration_name}{self.convert_options} -o init.pth; then add -pretrained_weights init.pth to "
             f"nnUNetv2_train. (To train everything from scratch, {self.way_from_scratch}.)"

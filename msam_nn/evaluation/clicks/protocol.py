@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UserError, first_line
 from msam_nn.evaluation.clicks.case import ClickCase
 from msam_nn.evaluation.clicks.whole_volume import WholeVolume
 from msam_nn.inference.prompted import PromptedPredictor
@@ -81,5 +81,5 @@ def run_protocol(
             case = ClickCase.load(predictor, name, images[name], labels[name])
             rows += [{"case": name, **row} for row in protocol(predictor, case)]
         except Exception as error:  # whatever a reader or a device says of one case
-            failed[name] = (str(error).strip() or type(error).__name__).splitlines()[0]
+            failed[name] = first_line(error)
     return pd.DataFrame(rows, columns=COLUMNS), failed

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UserError, first_line
 from msam_nn.evaluation.costs import load_predictor, measure_prediction, n_parameters, training_time
 from msam_nn.evaluation.results_folder import (
     GroundTruth,
@@ -127,8 +127,7 @@ def costs_of(contest: Contest, results: ResultsFolder, measure_on: torch.device 
 
 
 def _warn(results: ResultsFolder, what: str, error: Exception) -> None:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    warnings.warn(f"{results.name}: {what}, {reason}", stacklevel=3)
+    warnings.warn(f"{results.name}: {what}, {first_line(error)}", stacklevel=3)
 
 
 def worst_cases(scores: pd.DataFrame, n: int) -> pd.DataFrame:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
 from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.networks import BUILDER, MSAMConfig
-from msam_nn.nnunet_folders import channel_names
 from msam_nn.preprocessing.architecture import TOKEN_EDGES, design_architecture, fit_tokens
 from msam_nn.trainers.planned_trainer import resolve_configuration
 
@@ -43,7 +43,7 @@ def adopt_plans(plans: dict, configuration: str, dataset_json: dict, changes: Ma
             resolved.patch_size,
             resolved.spacing,
             n_cases=dataset_json["numTraining"],
-            in_channels=len(channel_names(dataset_json)),
+            in_channels=determine_num_input_channels(manager, resolved, dataset_json),
             num_classes=label_manager.num_segmentation_heads - background,
             background=background,
             batch_size=resolved.batch_size,
