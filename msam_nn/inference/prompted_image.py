@@ -19,8 +19,9 @@ from msam_nn.inference.refiner import WindowRefiner
 from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing, shifted
 from msam_nn.networks.layers.basic import Triple
 
-EMPTY = -10.0
-"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0."""
+EMPTY = -10.001
+"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0. No number of half
+precision, in which nnU-Net adds up the logits of an automatic prediction, so that none of these is taken for it."""
 
 MASK_LOGIT = 5.0
 """Logit of a given mask inside, minus that outside."""

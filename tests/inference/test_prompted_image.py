@@ -123,6 +123,18 @@ def test_a_drawing_is_in_the_mask_prompt(prompted):
         prompted.add_drawing(((7, 8), (6, 7), (78, 82)), torch.ones(1, 1, 4).bool(), [Click(0, (7, 6, 79), True)])
 
 
+def test_no_automatic_logit_is_taken_for_a_voxel_without_a_prompt(prompted, monkeypatch):
+    halves = torch.linspace(-16, -8, 8 * 128 + 1)  # all numbers of half precision in between
+    assert torch.equal(halves.half().float(), halves) and len(halves.half().unique()) == 1025
+    start = halves.repeat(100)[: 2 * 16 * 30 * 80].view(2, *SHAPE)
+    prompted.start_from(start)
+    prompted.max_windows = 1
+    seen = []
+    monkeypatch.setattr(prompted.network, "resume", lambda masks, clicks=None: seen.append(masks) or masks)
+    ACTS["click"](prompted)
+    assert len(seen) == 1 and (seen[0] < 0).all()
+
+
 def test_one_window_does_not_follow_objects(prompted):
     prompted.max_windows = 1
     ACTS["click"](prompted)
