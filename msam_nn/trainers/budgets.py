@@ -107,6 +107,8 @@ class MinutesMixin(EpochsMixin):
             super().run_training()
         except _BudgetSpent:
             self.print_to_log_file(f"The budget of {type(self).__name__} is spent after {self.current_epoch} epochs")
+            if self.current_epoch == 0 and self.local_rank == 0:  # drawn after every epoch; an export wants it
+                self.logger.plot_progress_png(self.output_folder)
             self.on_train_end()
 
     def train_step(self, batch: dict) -> dict:

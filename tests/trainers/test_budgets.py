@@ -1,6 +1,7 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_training_ends_with_the_step_that_spends_the_budget(trainer, clock, monk
     trainer.run_training()
     # Epochs of 25 + 3 steps of a second: two whole ones, then 4 steps of the third.
     assert ended == [2] and len(steps) == 60
+
+
+def test_a_budget_that_ends_in_the_first_epoch_leaves_what_nnunets_export_wants(trainer, clock, monkeypatch):
+    def step(self, batch):
+        clock.now += 10.0
+        return {"loss": np.zeros(())}
+
+    monkeypatch.setattr(trainer, "on_train_start", lambda: None)
+    monkeypatch.setattr(MSAMTrainer, "train_step", step)
+    trainer.dataloader_train = trainer.dataloader_val = iter(lambda: None, 0)
+    trainer.was_initialized = True
+    trainer.run_training()
+    assert trainer.current_epoch == 0
+    assert all((Path(trainer.output_folder) / f).is_file() for f in ("progress.png", "checkpoint_final.pth"))
 
 
 def test_a_continued_training_has_what_its_checkpoint_left(trainer, clock, phantom_plans, tmp_path):
