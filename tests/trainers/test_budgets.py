@@ -87,7 +87,6 @@ def test_a_budget_that_ends_in_the_first_epoch_leaves_what_nnunets_export_wants(
     monkeypatch.setattr(trainer, "on_train_start", lambda: None)
     monkeypatch.setattr(MSAMTrainer, "train_step", step)
     trainer.dataloader_train = trainer.dataloader_val = iter(lambda: None, 0)
-    trainer.was_initialized = True
     trainer.run_training()
     assert trainer.current_epoch == 0
     assert all((Path(trainer.output_folder) / f).is_file() for f in ("progress.png", "checkpoint_final.pth"))
