@@ -1,11 +1,10 @@
-"""One image that prompts segment: its masks, the prompts so far, undo and redo."""
+"""One image that prompts segment: what each of them does in the windows around it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import product
 
 import torch
@@ -13,10 +12,10 @@ from nnunetv2.inference.sliding_window_prediction import compute_steps_for_slidi
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
-from msam_nn.inference.history import UNDO_STEPS, History, Step
+from msam_nn.inference.clicked_masks import ClickedMasks
+from msam_nn.inference.clicks import Click
 from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, enclosing, shifted
+from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, shifted
 from msam_nn.networks.layers.basic import Triple
 
 EMPTY = -10.001
@@ -28,14 +27,6 @@ MASK_LOGIT = 5.0
 
 MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
-
-
-@dataclass
-class _Prompted(Step):
-    """What a prompt added, and the mask logits it overwrote."""
-
-    clicks: list[Click] = field(default_factory=list)
-    unfinished: list[tuple[int, Triple]] = field(default_factory=list)
 
 
 class PromptedImage:
@@ -55,7 +46,6 @@ class PromptedImage:
     Attributes:
         max_windows: windows that one prompt may reach; 1 keeps to the window around it.
         honours_clicks: a click that the network overlooked is made to hold; False shows the network's own masks.
-        unfinished: class and voxel where an object goes on beyond that: click there.
     """
 
     def __init__(self, refiner: WindowRefiner, crop: Sequence[slice], start: Tensor | None = None) -> None:
@@ -75,16 +65,13 @@ class PromptedImage:
 
     def reset(self) -> None:
         """Forget all prompts, keep the image, its start and its encoded windows."""
-        self._clicks: list[Click] = []
-        self._heights: list[float] = []
-        self._history = History(_Prompted)
-        self.unfinished: list[tuple[int, Triple]] = []
         empty = (self.network.num_classes, *self._refiner.image.shape[1:])
-        self._masks = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
+        logits = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
+        self._state = ClickedMasks(logits, self.network.click_reach, exclusive=self.network.background)
 
     def forget_history(self) -> None:
         """What is there now cannot be undone."""
-        self._history.clear()
+        self._state.forget_history()
 
     def forget_features(self) -> None:
         """Free the encoded windows; what needs them encodes them again."""
@@ -103,31 +90,29 @@ class PromptedImage:
     @property
     def clicks(self) -> list[Click]:
         """All clicks that were not undone, oldest first."""
-        return [click.shifted([-o for o in self._offset]) for click in self._clicks]
+        return [click.shifted([-o for o in self._offset]) for click in self._state.clicks]
+
+    @property
+    def unfinished(self) -> list[tuple[int, Triple]]:
+        """Class and voxel where an object goes on beyond :attr:`max_windows`: click there."""
+        return self._state.unfinished
 
     @property
     def can_undo(self) -> bool:
-        return self._history.can_undo
+        return self._state.can_undo
 
     @property
     def can_redo(self) -> bool:
-        return self._history.can_redo
+        return self._state.can_redo
 
     def masks(self, box: Box | None = None) -> Tensor:
         """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds (unless :attr:`honours_clicks` is
         off); of the whole image by default."""
         box = box or tuple((0, n) for n in self.shape)
         region = tuple(slice(lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
-        masks = self._masks[(slice(None), *region)]
         if not self.honours_clicks:
-            return masks.clone()
-        return honour_clicks(
-            masks,
-            self._clicks,
-            **self._correction,
-            heights=self._heights,
-            origin=[r.start for r in region],
-        )
+            return self._state.logits[(slice(None), *region)].clone()
+        return self._state.holding(region)
 
     def logits(self) -> Tensor:
         """:meth:`masks` as logits ``(num_outputs, D, H, W)`` in nnU-Net's convention."""
@@ -147,7 +132,7 @@ class PromptedImage:
                 raise UserError(f"The click {click.voxel} lies outside the image of {self.shape} voxels.")
         with self.step() as step:
             self._follow(clicks)
-        return self._changed(step)
+        return self._in_image(self._state.changed(step))
 
     def add_box(self, class_index: int, box: Box) -> Box | None:
         """Segment the object of a class inside a box; outside of it the mask stays as it is.
@@ -161,7 +146,7 @@ class PromptedImage:
         centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
         with self.step() as step:
             self._spread(Click(class_index, centre, positive=True), box)
-        return self._changed(step)
+        return self._in_image(self._state.changed(step))
 
     def add_drawing(self, box: Box, drawn: Tensor, clicks: Sequence[Click]) -> Box | None:
         """Follow a scribble or a lasso: it is written into the mask prompt, and clicks on it are followed; one step.
@@ -175,11 +160,11 @@ class PromptedImage:
         class_index, positive = clicks[0].class_index, clicks[0].positive
         place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
         with self.step() as step:
-            old = self._masks[place]
+            old = self._state.logits[place]
             told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
-            self._write(place, torch.where(drawn, told, old))
+            self._state.write(place, torch.where(drawn, told, old))
             self._follow(clicks)
-        return self._changed(step)
+        return self._in_image(self._state.changed(step))
 
     @torch.inference_mode()
     def set_mask(self, class_index: int, mask: Tensor) -> Box | None:
@@ -195,12 +180,12 @@ class PromptedImage:
             raise UserError(f"The mask has {tuple(mask.shape)} voxels, the image {self.shape}.")
         own = MASK_LOGIT * (2 * mask.float() - 1)
         with self.step() as step:
-            self._write((class_index, *self._crop), own)
-            others = set(range(len(self._masks))) - {class_index} if self.network.background else ()
+            self._state.write((class_index, *self._crop), own)
+            others = set(range(self.network.num_classes)) - {class_index} if self.network.background else ()
             for index in others:
-                current = self._masks[index][self._crop]
-                self._write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
-        return self._changed(step)
+                current = self._state.logits[index][self._crop]
+                self._state.write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
+        return self._in_image(self._state.changed(step))
 
     def refine_mask(self, class_index: int, box: Box) -> Box | None:
         """Refine a class all over a box without a point, in up to ``max_windows`` windows.
@@ -220,56 +205,33 @@ class PromptedImage:
                     s + p // 2 - o for s, p, o in zip(start, self._refiner.windows.patch, self._offset, strict=True)
                 ]
                 inside = (min(max(m, 0), n - 1) for m, n in zip(middle, self.shape, strict=True))
-                self.unfinished.append((class_index, tuple(inside)))
-        return self._changed(step)
+                self._state.unfinished.append((class_index, tuple(inside)))
+        return self._in_image(self._state.changed(step))
 
-    @contextmanager
-    def step(self) -> Iterator[_Prompted]:
+    def step(self) -> AbstractContextManager:
         """Make what happens inside, prompts among it, one step for :meth:`undo`; an error leaves no trace."""
-        before, heights = (len(self._clicks), len(self.unfinished)), self._heights
-        try:
-            with self._history.step(self._exchange) as step:
-                yield step
-        except BaseException:
-            self._forget_prompts_from(*before)
-            self._heights = heights
-            raise
-        step.clicks, step.unfinished = self._clicks[before[0] :], self.unfinished[before[1] :]
+        return self._state.step()
 
-    @torch.inference_mode()
     def undo(self) -> Box | None:
         """Take the last step back, bit for bit.
 
         Raises:
-            UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
+            UserError: if there is none, or it lies too many steps back.
         """
-        if not self.can_undo:
-            raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
-        step = self._history.undo(self._exchange)
-        self._forget_prompts_from(len(self._clicks) - len(step.clicks), len(self.unfinished) - len(step.unfinished))
-        return self._changed(step)
+        return self._in_image(self._state.undo())
 
-    @torch.inference_mode()
     def redo(self) -> Box | None:
         """Follow the prompt again that :meth:`undo` took back, bit for bit and without the network.
 
         Raises:
             UserError: if no step was undone, or a prompt came after it.
         """
-        if not self.can_redo:
-            raise UserError("There is nothing to redo: no step was undone since the last prompt.")
-        step = self._history.redo(self._exchange)
-        self._clicks += step.clicks
-        self.unfinished += step.unfinished
-        return self._changed(step)
-
-    @property
-    def _correction(self) -> dict:
-        return {"sigma": self.network.click_reach, "exclusive": self.network.background}
+        return self._in_image(self._state.redo())
 
     def _check_class(self, class_index: int) -> None:
-        if not 0 <= class_index < len(self._masks):
-            raise UserError(f"The prompt names class {class_index}; there are classes 0 to {len(self._masks) - 1}.")
+        n = self.network.num_classes
+        if not 0 <= class_index < n:
+            raise UserError(f"The prompt names class {class_index}; there are classes 0 to {n - 1}.")
 
     def _padded(self, class_index: int, box: Box) -> Box:
         """A prompt's box in the padded image.
@@ -282,28 +244,8 @@ class PromptedImage:
             raise UserError(f"The box {box} is empty or leaves the image of {self.shape} voxels.")
         return shifted(box, self._offset)
 
-    def _forget_prompts_from(self, click: int, unfinished: int) -> None:
-        del self._clicks[click:], self.unfinished[unfinished:]
-
-    @torch.inference_mode()  # masks may have been made in one, and can be written in no other then
-    def _exchange(self, region: tuple, values: Tensor) -> Tensor:
-        """Write mask logits and return those that were there."""
-        old = self._masks[region].clone()
-        self._masks[region] = values
-        return old
-
-    def _changed(self, step: _Prompted) -> Box | None:
-        """The box of logits that differ by a step that was just done or undone."""
-        boxes = [tuple((s.start, s.stop) for s in region[1:]) for region, _ in step.replaced]
-        before, shape = self._heights, self._masks.shape[1:]
-        self._heights = correction_heights(self._masks, self._clicks, **self._correction)
-        clicks = self._clicks if len(self._clicks) >= len(before) else [*self._clicks, *step.clicks]
-        for index, click in enumerate(clicks):
-            old, new = (heights[index] if index < len(heights) else 0.0 for heights in (before, self._heights))
-            if old != new:
-                boxes.append(correction_box(click, shape, self.network.click_reach))
-        boxes += [tuple((v, v + 1) for v in click.voxel) for click in step.clicks]
-        box = enclosing(boxes)
+    def _in_image(self, box: Box | None) -> Box | None:
+        """The part of a box of the padded image that lies in the image."""
         if box is None:
             return None
         own = shifted(box, [-o for o in self._offset])
@@ -312,7 +254,7 @@ class PromptedImage:
     def _windows_over(self, box: Box) -> list[Triple]:
         """Windows that overlap by half over a box and a quarter of a window around it."""
         starts = []
-        for (lower, upper), p, n in zip(box, self._refiner.windows.patch, self._masks.shape[1:], strict=True):
+        for (lower, upper), p, n in zip(box, self._refiner.windows.patch, self._state.logits.shape[1:], strict=True):
             first, last = max(lower - p // 4, 0), min(upper + p // 4, n)
             first = min(first, n - max(last - first, p))
             steps = compute_steps_for_sliding_window((max(last - first, p),), (p,), 0.5)[0]
@@ -322,12 +264,9 @@ class PromptedImage:
     def _follow(self, clicks: Sequence[Click]) -> None:
         for click in clicks:
             click = click.shifted(self._offset)
-            self._clicks.append(click)
-            if click.positive or self._masks[(click.class_index, *click.voxel)] != EMPTY:
+            self._state.clicks.append(click)
+            if click.positive or self._state.logits[(click.class_index, *click.voxel)] != EMPTY:
                 self._spread(click)
-
-    def _write(self, region: tuple, values: Tensor) -> None:
-        self._history.remember(region, self._exchange(region, values))
 
     @torch.inference_mode()
     def _spread(self, click: Click, box: Box | None = None) -> None:
@@ -341,7 +280,7 @@ class PromptedImage:
             start = windows.best(voxel, self._refiner.known)
             if len(done) == self.max_windows:
                 voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
-                self.unfinished.append((click.class_index, voxel))
+                self._state.unfinished.append((click.class_index, voxel))
                 return
             done.add(start)
             ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
@@ -366,13 +305,13 @@ class PromptedImage:
         """
         windows = self._refiner.windows
         region = windows.region(start)
-        old = self._masks[class_index][region].clone()
+        old = self._state.logits[class_index][region].clone()
         known = old != EMPTY
         prompt = torch.where(known, old, 0.0)
         outside = None if box is None else ~windows.inside(box, start)
         if outside is not None:
             prompt[outside] = EMPTY
-        earlier = [c for c in self._clicks if c.class_index == class_index and c is not newest]
+        earlier = [c for c in self._state.clicks if c.class_index == class_index and c is not newest]
         refined = self._refiner.refine(start, class_index, prompt, newest or lead, earlier)
         if outside is not None:
             refined[outside] = EMPTY
@@ -380,7 +319,7 @@ class PromptedImage:
         blended = torch.where(known, torch.lerp(old, refined, weight), refined)
         if outside is not None:
             blended[outside] = old[outside]
-        self._write((class_index, *region), blended)
+        self._state.write((class_index, *region), blended)
         if newest is None:
             seeds = old > 0
         elif newest.positive:
@@ -388,4 +327,4 @@ class PromptedImage:
             seeds[tuple(v - s for v, s in zip(newest.voxel, start, strict=True))] = True
         else:
             return []
-        return windows.exits(start, refined, old, self._masks[class_index], seeds)
+        return windows.exits(start, refined, old, self._state.logits[class_index], seeds)

@@ -1,0 +1,137 @@
+"""Mask logits that clicks have changed, with undo and redo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from msam_nn.errors import UserError
+from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
+from msam_nn.inference.history import UNDO_STEPS, History, Step
+from msam_nn.inference.windows import Box, enclosing
+from msam_nn.networks.layers.basic import Triple
+
+
+@dataclass
+class _Prompted(Step):
+    """What a prompt added, and the mask logits it overwrote."""
+
+    clicks: list[Click] = field(default_factory=list)
+    unfinished: list[tuple[int, Triple]] = field(default_factory=list)
+
+
+class ClickedMasks:
+    """Masks of all classes, the clicks that led to them, and the steps between.
+
+    Arguments:
+        logits: ``(K, D, H, W)``, written in place from now on.
+        sigma: standard deviation in voxels, per axis, of the correction that makes a click hold.
+        exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
+
+    Attributes:
+        logits: without those corrections; :meth:`write` changes them.
+        clicks: all that were not undone, oldest first.
+        unfinished: class and voxel where an object goes on beyond what a prompt may reach.
+    """
+
+    def __init__(self, logits: Tensor, sigma: Sequence[float], exclusive: bool) -> None:
+        self.logits = logits
+        self.clicks: list[Click] = []
+        self.unfinished: list[tuple[int, Triple]] = []
+        self._sigma = sigma
+        self._correction = {"sigma": sigma, "exclusive": exclusive}
+        self._heights: list[float] = []
+        self._history = History(_Prompted)
+
+    @property
+    def can_undo(self) -> bool:
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        return self._history.can_redo
+
+    def forget_history(self) -> None:
+        """What is there now cannot be undone."""
+        self._history.clear()
+
+    def holding(self, region: Sequence[slice]) -> Tensor:
+        """Logits ``(K, ...)`` of a region in which every click holds."""
+        return honour_clicks(
+            self.logits[(slice(None), *region)],
+            self.clicks,
+            **self._correction,
+            heights=self._heights,
+            origin=[r.start for r in region],
+        )
+
+    def write(self, place: tuple, values: Tensor) -> None:
+        """Replace logits; inside :meth:`step` those that were there are remembered."""
+        self._history.remember(place, self._exchange(place, values))
+
+    @contextmanager
+    def step(self) -> Iterator[_Prompted]:
+        """Make what happens inside, prompts among it, one step for :meth:`undo`; an error leaves no trace."""
+        before, heights = (len(self.clicks), len(self.unfinished)), self._heights
+        try:
+            with self._history.step(self._exchange) as step:
+                yield step
+        except BaseException:
+            self._forget_prompts_from(*before)
+            self._heights = heights
+            raise
+        step.clicks, step.unfinished = self.clicks[before[0] :], self.unfinished[before[1] :]
+
+    @torch.inference_mode()
+    def undo(self) -> Box | None:
+        """Take the last step back, bit for bit; returns the box of what it changed, like :meth:`changed`.
+
+        Raises:
+            UserError: if there is none, or it lies more than ``UNDO_STEPS`` steps back.
+        """
+        if not self.can_undo:
+            raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
+        step = self._history.undo(self._exchange)
+        self._forget_prompts_from(len(self.clicks) - len(step.clicks), len(self.unfinished) - len(step.unfinished))
+        return self.changed(step)
+
+    @torch.inference_mode()
+    def redo(self) -> Box | None:
+        """Follow the prompt again that :meth:`undo` took back, bit for bit and without the network.
+
+        Raises:
+            UserError: if no step was undone, or a prompt came after it.
+        """
+        if not self.can_redo:
+            raise UserError("There is nothing to redo: no step was undone since the last prompt.")
+        step = self._history.redo(self._exchange)
+        self.clicks += step.clicks
+        self.unfinished += step.unfinished
+        return self.changed(step)
+
+    def changed(self, step: _Prompted) -> Box | None:
+        """The box of what differs, corrections included, by a step that was just done or undone; None for nothing."""
+        boxes = [tuple((s.start, s.stop) for s in region[1:]) for region, _ in step.replaced]
+        before, shape = self._heights, self.logits.shape[1:]
+        self._heights = correction_heights(self.logits, self.clicks, **self._correction)
+        clicks = self.clicks if len(self.clicks) >= len(before) else [*self.clicks, *step.clicks]
+        for index, click in enumerate(clicks):
+            old, new = (heights[index] if index < len(heights) else 0.0 for heights in (before, self._heights))
+            if old != new:
+                boxes.append(correction_box(click, shape, self._sigma))
+        boxes += [tuple((v, v + 1) for v in click.voxel) for click in step.clicks]
+        return enclosing(boxes)
+
+    def _forget_prompts_from(self, click: int, unfinished: int) -> None:
+        del self.clicks[click:], self.unfinished[unfinished:]
+
+    @torch.inference_mode()  # masks may have been made in one, and can be written in no other then
+    def _exchange(self, region: tuple, values: Tensor) -> Tensor:
+        """Write mask logits and return those that were there."""
+        old = self.logits[region].clone()
+        self.logits[region] = values
+        return old
