@@ -11,9 +11,9 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.output_grid import OutputGrid
+from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.placement import box_to_network
-from msam_nn.inference.windows import Box
+from msam_nn.inference.windows import Box, shifted
 from msam_nn.prompts.from_mask import spread_points
 
 MOST_POINTS = 8
@@ -64,6 +64,25 @@ class Placing:
             return box_to_network([bound for axis in box for bound in axis], "voxel", self.geometry, "the box")
         except UserError:
             return None
+
+    def drawing(self, box: Sequence[Sequence[float]], drawn: np.ndarray) -> tuple[Box, np.ndarray] | None:
+        """What was drawn (bool of the size of a box, which may reach beyond the image), cut to the smallest box in the
+        image that holds all of it; None if nothing of it lies there.
+
+        Raises:
+            UserError: if the drawing has not the size of its box.
+        """
+        whole = rounded(box)
+        if drawn.shape != tuple(upper - lower for lower, upper in whole):
+            raise UserError(f"The drawing has {drawn.shape} voxels, and its box {whole} has others.")
+        box = self.clipped(whole)
+        if box is None:
+            return None
+        drawn = drawn[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(box, whole, strict=True))]
+        found = bounding_box(drawn)
+        if found is None:
+            return None
+        return shifted(found, [lower for lower, _ in box]), drawn[tuple(slice(*bounds) for bounds in found)]
 
     def points_on(self, box: Box, drawn: np.ndarray) -> list[tuple[int, int, int]]:
         """Some of the drawn voxels (bool of the size of a box), a quarter of a window from each other."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,36 +31,16 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.prompt_file import PromptFile, prompts_text
 from msam_nn.inference.prompted_image import MAX_WINDOWS
-from msam_nn.inference.windows import Box, shifted
+from msam_nn.inference.windows import Box
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
-from msam_nn.server.placing import Placing, rounded
+from msam_nn.server.placing import Placing
 from msam_nn.server.record import Prompt, PromptLog, SessionResult
 from msam_nn.server.segmentation import Drawn, Segmentation
-from msam_nn.server.worker import MEMORY_ERRORS, NO_MEMORY
+from msam_nn.server.status import Status, Timing, sentence
 
 KEPT_TIMINGS = 1000
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a session is doing: ``empty``, ``preparing``, ``predicting``, ``ready`` or ``failed``.
-
-    progress: 0 to 1. message: why it failed, or why the automatic prediction of an image that is ready did.
-    """
-
-    state: str = "empty"
-    progress: float = 0.0
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long following a prompt took, in seconds."""
-
-    what: str
-    seconds: float
 
 
 class InteractiveSession:
@@ -156,7 +136,7 @@ class InteractiveSession:
             self._placing = Placing(geometry, grid, self._source.spacing, self.model.patch_size)
             self._segmentation = Segmentation(image, grid, self._buffer, predictor.label_manager)
         except Exception as error:
-            self.status = Status("failed", message=_sentence(error, "The image could not be prepared"))
+            self.status = Status("failed", message=sentence(error, "The image could not be prepared"))
             raise UserError(self.status.message) from error
         self.status = Status("ready", 1.0)
 
@@ -189,7 +169,7 @@ class InteractiveSession:
             self.reset()
             self.timings.append(Timing("automatic", time.perf_counter() - start))
         except Exception as error:
-            message = _sentence(error, "The automatic prediction failed")
+            message = sentence(error, "The automatic prediction failed")
             raise UserError(message) from error
         finally:
             self.status = Status("ready", 1.0, message)
@@ -403,29 +383,13 @@ class InteractiveSession:
         self.timings.append(Timing(what, time.perf_counter() - start))
 
     def _draw(self, what: str, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
-        segmentation, whole = self._ready(), rounded(box)
-        if drawn.shape != tuple(upper - lower for lower, upper in whole):
-            raise UserError(f"The drawing has {drawn.shape} voxels, and its box {whole} has others.")
-        box = self._placing.clipped(whole)
-        if box is None:
+        segmentation, placed = self._ready(), self._placing.drawing(box, drawn)
+        if placed is None:
             return False
-        drawn = drawn[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(box, whole, strict=True))]
-        found = bounding_box(drawn)
-        if found is None:
-            return False
-        drawn, box = drawn[tuple(slice(*bounds) for bounds in found)], shifted(found, [lower for lower, _ in box])
+        box, drawn = placed
         voxels = self._placing.points_on(box, drawn)
         clicks, there = self._placing.clicks(voxels, self.class_index, positive), segmentation.grid.drawn(box, drawn)
         record = Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
         add = segmentation.image.add_drawing
         self._follow(what, record, lambda: add(*there, clicks), Drawn(box, drawn, self.class_index, positive))
         return True
-
-
-def _sentence(error: Exception, what: str) -> str:
-    """What a user is told of an error; where nothing better is known, that ``what`` happened, and the reason."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, MEMORY_ERRORS):
-        return NO_MEMORY
-    return f"{what} ({f'{type(error).__name__}: {error}'.strip().splitlines()[0]})."

@@ -1,0 +1,75 @@
+"""Where prompts lie on an image of 10 x 20 x 30 voxels of 2 x 1 x 1 mm; nnU-Net cropped its first two slices away."""
+
+import numpy as np
+import pytest
+
+from msam_nn.errors import UserError
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.output_grid import OutputGrid
+from msam_nn.server.placing import MOST_POINTS, Placing, rounded
+
+SHAPE, CROPPED = (10, 20, 30), 2
+
+
+@pytest.fixture
+def placing():
+    crop = np.eye(4)
+    crop[0, 3] = -CROPPED
+    geometry = ImageGeometry(np.eye(4), crop, np.eye(4), SHAPE, (SHAPE[0] - CROPPED, *SHAPE[1:]))
+    return Placing(geometry, OutputGrid.of(geometry), spacing=(2.0, 1.0, 1.0), patch_size=(8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("position", "voxel"),
+    [((3.4, 5, 6), (3, 5, 6)), ((-1, 20, 30), (0, 19, 29)), ((-1.6, 5, 6), None), ((3, 21, 6), None)],
+)
+def test_a_position_is_rounded_and_may_lie_a_voxel_outside(placing, position, voxel):
+    assert placing.voxel(position) == voxel
+
+
+def test_bounds_are_whole_and_in_order():
+    assert rounded(((4.4, 1.2), (3, 3), (0, 7))) == ((1, 4), (3, 4), (0, 7))
+
+
+def test_a_box_is_clipped_to_the_image(placing):
+    assert placing.clipped(((-5, 3), (15, 40), (2, 4))) == ((0, 3), (15, 20), (2, 4))
+    assert placing.clipped(((10, 12), (0, 3), (0, 3))) is None
+
+
+def test_a_flat_box_becomes_as_deep_as_it_is_long(placing):
+    # 10 mm across are five slices of 2 mm: two to either side
+    assert placing.deepened(((5, 6), (0, 10), (0, 6))) == ((3, 8), (0, 10), (0, 6))
+    assert placing.deepened(((0, 1), (0, 10), (0, 6))) == ((0, 3), (0, 10), (0, 6))
+    assert placing.deepened(((5, 7), (0, 10), (0, 6))) == ((5, 7), (0, 10), (0, 6))
+
+
+def test_a_drawing_is_cut_to_what_lies_in_the_image(placing):
+    drawn = np.zeros((4, 4, 4), bool)
+    drawn[1, 1, 1] = drawn[3, 2, 1] = True
+    box, kept = placing.drawing(((-2, 2), (5, 9), (6, 10)), drawn)
+    assert box == ((1, 2), (7, 8), (7, 8)) and kept.tolist() == [[[True]]]
+
+
+def test_nothing_drawn_in_the_image_is_no_drawing(placing):
+    assert placing.drawing(((0, 2), (0, 2), (0, 2)), np.zeros((2, 2, 2), bool)) is None
+    assert placing.drawing(((-4, -2), (0, 2), (0, 2)), np.ones((2, 2, 2), bool)) is None
+
+
+def test_a_drawing_has_the_size_of_its_box(placing):
+    with pytest.raises(UserError, match="its box"):
+        placing.drawing(((0, 2), (0, 2), (0, 2)), np.ones((3, 2, 2), bool))
+
+
+def test_points_lie_on_the_drawing_apart_from_each_other(placing):
+    drawn = np.zeros((1, 20, 30), bool)
+    drawn[0, 10] = True
+    points = placing.points_on(((4, 5), (0, 20), (0, 30)), drawn)
+    assert 2 <= len(points) <= MOST_POINTS and all(p[:2] == (4, 10) for p in points)
+    assert np.diff(sorted(p[2] for p in points)).min() >= 2  # a quarter of a window of 8
+
+
+def test_the_margin_that_was_cropped_away_takes_no_clicks(placing):
+    assert placing.clicks([(1, 5, 5), (4, 5, 5)], 1, positive=False) == [Click(1, (2, 5, 5), False)]
+    assert placing.network_box(((0, 2), (5, 9), (5, 9))) is None
+    assert placing.network_box(((3, 6), (5, 9), (5, 9))) == ((1, 4), (5, 9), (5, 9))
