@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
+
+from msam_nn.errors import UserError
+from msam_nn.image_files import insist_on_sound_file
 
 
 class BrokenCaseError(Exception):
@@ -20,8 +22,13 @@ def read_volume(path: Path) -> sitk.Image:
     """Read a file, or a folder holding one DICOM series, as a 3D image with one value per voxel.
 
     Raises:
-        BrokenCaseError: if it cannot be read or is something else.
+        BrokenCaseError: if it cannot be read, ends early, has voxels that are no numbers, or is something else.
     """
+    try:
+        if path.is_file():
+            insist_on_sound_file(path)
+    except UserError as error:
+        raise BrokenCaseError(str(error).rstrip(".")) from error
     try:
         image = sitk.ReadImage(_series_files(path) if path.is_dir() else str(path))
     except RuntimeError as error:
@@ -30,6 +37,9 @@ def read_volume(path: Path) -> sitk.Image:
         raise BrokenCaseError(f"{path} is {image.GetDimension()}D, not 3D")
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise BrokenCaseError(f"{path} has {image.GetNumberOfComponentsPerPixel()} values per voxel, not 1")
+    voxels = sitk.GetArrayViewFromImage(image)  # of a NIfTI without the NaN that it has, which was looked for above
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        raise BrokenCaseError(f"{path} has NaN or infinite voxels")
     return image
 
 
@@ -52,17 +62,6 @@ def _position(file: str) -> tuple[float, float, float]:
     reader.SetFileName(file)
     reader.ReadImageInformation()
     return reader.GetOrigin()
-
-
-def check_finite(image: sitk.Image, path: Path) -> None:
-    """Raise BrokenCaseError if a voxel is NaN or infinite. ITK reads those of NIfTI files as 0, nibabel as they are."""
-    voxels = sitk.GetArrayViewFromImage(image)
-    if voxels.dtype.kind != "f":
-        return
-    if path.name.endswith((".nii", ".nii.gz")):
-        voxels = nib.load(path).dataobj.get_unscaled()
-    if not np.isfinite(voxels).all():
-        raise BrokenCaseError(f"{path} has NaN or infinite voxels")
 
 
 def check_same_grid(image: sitk.Image, path: Path, first: sitk.Image) -> None:

@@ -11,7 +11,6 @@ import SimpleITK as sitk
 
 from dataset_conversion.checks import (
     BrokenCaseError,
-    check_finite,
     check_same_grid,
     check_same_shape,
     read_volume,
@@ -41,12 +40,10 @@ def process_case(case: Case, dataset: Dataset, folder: Path) -> Outcome:
     try:
         images = [read_volume(found.path) for found in case.images]
         for image, found in zip(images, case.images, strict=True):
-            check_finite(image, found.path)
             check_same_grid(image, found.path, images[0])
         notes, labels, same_grid = [], None, True
         if case.mask:
             mask = read_volume(case.mask.path)
-            check_finite(mask, case.mask.path)
             labels = stored_labels(mask, case.mask.path, dataset.values)
             same_grid = _check_mask_geometry(mask, case.mask.path, images[0], dataset.copy_geometry)
             notes += [] if same_grid else ["the mask's header disagreed and now equals the image's"]

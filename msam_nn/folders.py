@@ -53,5 +53,10 @@ def _move_into_place(unfinished: Path, folder: Path) -> None:
     replaced = folder.with_name(f".{folder.name}.{os.getpid()}.replaced")
     if folder.exists():
         folder.rename(replaced)
-    unfinished.rename(folder)
+    try:
+        unfinished.rename(folder)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(folder)
+        raise
     shutil.rmtree(replaced, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,6 @@ from pathlib import Path
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 from nnunetv2.utilities.crossval_split import generate_crossval_split
-from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
 from msam_nn.errors import UserError
@@ -33,23 +32,29 @@ def channel_names(dataset_json: dict) -> list[str]:
     return [str(channels[key]) for key in sorted(channels, key=int)]
 
 
-def dataset_name(dataset: str | int) -> str:
+def dataset_name(dataset: str | int, folders: Sequence = (nnUNet_raw, nnUNet_preprocessed, nnUNet_results)) -> str:
     """``DatasetNNN_Name`` for an ID or a name.
 
+    Arguments:
+        folders: those of nnU-Net's to look in.
+
     Raises:
-        UserError: if one of nnU-Net's variables is not set, or the data set is in none or several of its folders.
+        UserError: if one of their variables is not set, or the data set is in none of them or the ID has several names.
     """
-    for folder in (nnUNet_raw, nnUNet_preprocessed, nnUNet_results):
-        if not folder.is_set():
+    for folder in folders:
+        if not folder.get():
             raise UserError(f"{folder.env_var_name} is not set: export {folder.env_var_name}=/your/folder.")
-    try:
-        name = str(maybe_convert_to_dataset_name(dataset))
-    except (RuntimeError, ValueError) as error:
-        problem = "more than one" if "More than one" in str(error) else "no"
-        raise UserError(f"There is {problem} data set {dataset} in nnU-Net's folders.") from error
-    if not any(Path(folder, name).is_dir() for folder in (nnUNet_raw, nnUNet_preprocessed)):
-        raise UserError(f"There is no data set {name} in nnU-Net's folders.")
-    return name
+    there = {path.name for folder in folders for path in Path(folder).glob("Dataset*_*") if path.is_dir()}
+    number = str(dataset)
+    found = {name for name in there if name == number}
+    if number.isdigit():
+        found = {name for name in there if name.startswith(f"Dataset{int(number):03d}_")}
+    where = " and ".join(f.env_var_name for f in folders) if len(folders) < 3 else "nnU-Net's folders"
+    if len(found) > 1:
+        raise UserError(f"There is more than one data set {dataset} in {where}: {', '.join(sorted(found))}.")
+    if not found:
+        raise UserError(f"There is no data set {dataset} in {where}.")
+    return found.pop()
 
 
 def model_folder(dataset: str, trainer: str, plans: str, configuration: str, folds: Iterable[int] = ()) -> Path:

@@ -79,20 +79,9 @@ def insist_on_plans(dataset: str, plans: str) -> None:
     """Raises:
     UserError: if nnU-Net's folders are not set, or the data set or its plans are not there.
     """
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+    from msam_nn.nnunet_folders import dataset_name
 
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        if not os.environ.get(variable):
-            raise UserError(f"{variable} is not set: export {variable}=/your/folder (msam doctor shows all three).")
-    if not dataset.startswith("Dataset"):
-        if not dataset.isdigit():
-            raise UserError(f"{dataset} is no data set: give its number or its name, DatasetXXX_Name.")
-        try:
-            dataset = maybe_convert_to_dataset_name(int(dataset))
-        except RuntimeError as error:
-            raise UserError(
-                f"There is no data set {dataset} in nnU-Net's folders, or more than one: {str(error).splitlines()[0]}"
-            ) from error
+    dataset = dataset_name(dataset)
     folder = Path(os.environ["nnUNet_preprocessed"], dataset)
     file = folder / f"{plans}.json"
     if not file.is_file():

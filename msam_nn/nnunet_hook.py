@@ -38,12 +38,17 @@ def activate() -> None:
 
     ``MSAM_NN_DISABLE_HOOK=1`` in the environment turns this into a no-op.
     """
-    if os.environ.get(DISABLE_VARIABLE, "0") not in ("", "0") or is_active():
+    if is_disabled() or is_active():
         return
     sys.meta_path.insert(0, LookupFinder)
     for name in EXTENSIONS:
         if name in sys.modules:
             EXTENSIONS[name](sys.modules[name])
+
+
+def is_disabled() -> bool:
+    """Whether the environment asks for no hook."""
+    return os.environ.get(DISABLE_VARIABLE, "0") not in ("", "0")
 
 
 def is_active() -> bool:

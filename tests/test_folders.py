@@ -31,6 +31,23 @@ def test_existing_folder_needs_force_and_survives_a_failure(tmp_path):
     assert [f.name for f in target.iterdir()] == ["new"] and list(tmp_path.iterdir()) == [target]
 
 
+def test_what_was_there_comes_back_where_the_new_one_cannot_be_put(tmp_path, monkeypatch):
+    target = tmp_path / "data"
+    target.mkdir()
+    (target / "old").touch()
+    rename = Path.rename
+
+    def refuse(path, to):
+        if path.name.endswith(".unfinished"):
+            raise PermissionError("in use")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(PermissionError), new_folder(target, force=True):
+        pass
+    assert [f.name for f in target.iterdir()] == ["old"] and list(tmp_path.iterdir()) == [target]
+
+
 def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

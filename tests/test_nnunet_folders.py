@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
 from msam_nn.errors import UserError
 from msam_nn.nnunet_folders import dataset_name, labelled_cases, model_folder, split, validation_cases
@@ -44,6 +45,19 @@ def test_ambiguous_data_set(folders):
     (folders / "nnUNet_raw" / "Dataset007_Other").mkdir()
     with pytest.raises(UserError, match="more than one data set 7"):
         dataset_name(7)
+
+
+def test_only_some_folders_are_asked(folders, monkeypatch):
+    (folders / "nnUNet_results" / "Dataset008_Imported").mkdir()
+    assert dataset_name(8) == dataset_name(8, [nnUNet_results]) == "Dataset008_Imported"
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(UserError, match="no data set 8 in nnUNet_raw and nnUNet_preprocessed"):
+        dataset_name(8, [nnUNet_raw, nnUNet_preprocessed])
+
+
+def test_a_path_is_no_name(folders):
+    with pytest.raises(UserError, match="no data set"):
+        dataset_name(str(folders / "nnUNet_raw" / DATASET))
 
 
 def test_unset_variable(folders, monkeypatch):

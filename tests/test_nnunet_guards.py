@@ -37,9 +37,10 @@ def test_plans_that_are_there(folders):
 
 
 def test_no_variable_no_data_set_no_plans(folders, monkeypatch):
+    (folders / "raw" / "Dataset702_B").mkdir(exist_ok=True)
     with pytest.raises(UserError, match="it has not been planned.*-pl MSAMPlanner"):
         insist_on_plans("Dataset702_B", "MSAMPlans")
-    with pytest.raises(UserError, match="tumour is no data set"):
+    with pytest.raises(UserError, match="no data set tumour"):
         insist_on_plans("tumour", "MSAMPlans")
     monkeypatch.setenv("nnUNet_raw", "")
     with pytest.raises(UserError, match="nnUNet_raw is not set"):

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from msam_nn.errors import UserError
 from msam_nn.folders import new_file
 
 if TYPE_CHECKING:
     from msam_nn.arena.jobs import Job
+
+NOT_STARTED = 127
 
 PARENT_DEATH_SIGNAL = 1
 """Linux's PR_SET_PDEATHSIG."""
@@ -35,25 +38,35 @@ def attempt(job: Job, folder: Path, environment: dict[str, str]) -> int:
 
     Arguments:
         environment: variables beyond this process's.
+
+    Returns:
+        The exit status; 127, as a shell's, where the command could not be started, and the log says why.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = job.command_now()
     variables = {**os.environ, **environment, **job.environment}
-    job.prepare()
-    began, clock = datetime.now(), time.monotonic()
+    clock = time.monotonic()
+    mark = {"host": socket.gethostname(), "began": datetime.now().isoformat(timespec="seconds")}
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
         log.write(f"\n$ {job.shell_line()}\n")
         log.flush()
-        process = subprocess.Popen(
-            [_program(command[0]), *command[1:]],
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
-        mark = {"host": socket.gethostname(), "pid": process.pid, "began": began.isoformat(timespec="seconds")}
+        try:
+            command = job.command_now()
+            job.prepare()
+            process = subprocess.Popen(
+                [_program(command[0]), *command[1:]],
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        except (OSError, UserError) as error:
+            log.write(f"{error}\n")
+            nothing = {"cpu_seconds": 0.0, "peak_gib": 0.0}
+            _note(folder, mark, job.command, NOT_STARTED, time.monotonic() - clock, nothing)
+            return NOT_STARTED
+        mark["pid"] = process.pid
         with new_file(folder / "running.json") as partial:
             partial.write_text(json.dumps(mark), encoding="utf-8")
         try:

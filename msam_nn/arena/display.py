@@ -47,7 +47,8 @@ class Watch:
             self.live.update(overview(self.jobs, with_running(self.jobs, states, self.folder_of), self.folder_of))
             return
         for name, state in states.items():
-            if self.told and state != self.told[name] and state != WAITING:
+            before = self.told.get(name, WAITING if state == SUBMITTED else state)
+            if state != before and state != WAITING:
                 self.console.print(f"{state:<10}{name}", highlight=False, soft_wrap=True)
         self.told = dict(states)
 

@@ -160,10 +160,13 @@ class Slurm:
     def submit(self, job: Job, folder: Path, after: Iterable[str]) -> None:
         ids = [self.submitted[name][0] for name in after]
         kind = "afterany" if job.whatever_comes else "afterok"
-        waits = {"dependency": f"{kind}:{':'.join(ids)}", "additional_parameters": {"kill-on-invalid-dep": "yes"}}
-        gpus = 1 if self.grid.device == "cuda" and job.on_device else None
+        more = self.grid.slurm.get("additional_parameters", {})
+        gpus = self.grid.slurm.get("gpus_per_node", 1) if self.grid.device == "cuda" and job.on_device else None
         self.executor.update_parameters(
-            job_name=job.name, gpus_per_node=gpus, **(waits if ids else {"dependency": None})
+            job_name=job.name,
+            gpus_per_node=gpus,
+            dependency=f"{kind}:{':'.join(ids)}" if ids else None,
+            additional_parameters={**more, "kill-on-invalid-dep": "yes"} if ids else more,
         )
         handle = self.executor.submit(strict_attempt, job, folder, self.environment)
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +180,11 @@ class Slurm:
             return False
         note = json.loads(file.read_text(encoding="utf-8"))
         number, result = note["id"], Path(note["result"])
-        if result.is_file() or number not in _slurm_active():
+        try:
+            active = _slurm_active()
+        except subprocess.CalledProcessError as error:  # to submit the job again could be to run it twice
+            raise UserError(f"squeue does not tell whether {job.name} still runs: try again later.") from error
+        if result.is_file() or number not in active:
             return False
         self.submitted[job.name] = (number, result)
         return True

@@ -142,6 +142,8 @@ def _read(file: Path, content: object, problems: list[str]) -> Grid:
         problems.append(f"{file}: device has to be cuda or cpu, not {device}.")
     if any(not 0 <= fold <= 4 for fold in folds):
         problems.append(f"{file}: folds go from 0 to 4, not {', '.join(map(str, folds))}.")
+    if negative := [seed for seed in seeds if seed is not None and seed < 0]:
+        problems.append(f"{file}: seeds go from 0 on, not {', '.join(map(str, negative))}.")
     datasets = tuple(_collect(problems, dataset_name, name) for name in names)
     if twice := sorted({str(name) for name in datasets if name and datasets.count(name) > 1}):
         problems.append(f"{file}: datasets names {', '.join(twice)} twice.")
@@ -150,8 +152,6 @@ def _read(file: Path, content: object, problems: list[str]) -> Grid:
     plans = {name: _plans(name, written.get(name, {}), problems) for name in dict.fromkeys(m.plans for m in methods)}
     if unused := sorted(set(map(str, written)) - set(plans)):
         problems.append(f"{file}: no method uses the plans {', '.join(unused)}.")
-    if "-device" in shlex.split(clicks if isinstance(clicks, str) else ""):
-        problems.append(f"{file}: clicks takes no -device, which is the grid's.")
     transfers = transfers_between([name for name in datasets if name]) if transfer else ()
     if transfer and not transfers and not problems:
         problems.append(f"{file}: no two data sets have the same channels, classes and files to transfer between.")
@@ -188,6 +188,15 @@ def _collect(problems: list[str], function: Callable, *arguments):
         return None
 
 
+def _words(problems: list[str], place: str, options: str) -> tuple[str, ...]:
+    """Options as a shell would split them."""
+    try:
+        return tuple(shlex.split(options))
+    except ValueError:
+        problems.append(f"{place}: {options} ends within quotation marks.")
+        return ()
+
+
 def _method(name: object, entry: object, budget: str | None, clicks: bool | str, problems: list[str]) -> Method:
     fields = Fields(entry, f"Method {name}", problems)
     trainer = fields.take("trainer", str, "", "the name of a trainer", required=True)
@@ -211,8 +220,10 @@ def _method(name: object, entry: object, budget: str | None, clicks: bool | str,
     promptable = found is not None and issubclass(found, PromptableTrainer)
     if asked and found is not None and not promptable:
         problems.append(f"Method {name}: {trainer} takes no clicks: leave clicks out.")
-    options = own_clicks if isinstance(own_clicks, str) else ""
-    clicked = tuple(shlex.split(options)) if own_clicks and promptable else None
+    options = _words(problems, f"Method {name}", own_clicks) if isinstance(own_clicks, str) else ()
+    if "-device" in options:
+        problems.append(f"Method {name}: clicks takes no -device, which is the grid's.")
+    clicked = options if own_clicks and promptable else None
     return Method(str(name), trainer, plans, clicked, variant_of, note)
 
 
@@ -239,7 +250,8 @@ def _plans(name: str, entry: object, problems: list[str]) -> Plans:
     folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
     module = "nnunetv2.experiment_planning"
     found = _collect(problems, recursive_find_python_class, folder, planner, module)
-    return Plans(planner, tuple(shlex.split(options)), found is not None and plans_name_of(found) != name)
+    words = _words(problems, f"Plans {name}", options)
+    return Plans(planner, words, found is not None and plans_name_of(found) != name)
 
 
 def plans_name_of(planner: type) -> str:

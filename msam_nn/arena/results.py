@@ -60,8 +60,10 @@ def collect(grid: Grid) -> Results:
                 costs += [_costs(grid, contest, m, seed, device) for m in methods]
     if not scores:
         raise UserError(f"Nothing of {grid.file} is finished yet: run it with msam arena {grid.file}.")
-    missing = [job.name for job in jobs_of(grid, cores=1) if job.files and not job.is_finished()]
-    clicks, transfers = _clicks(grid), _transfers(grid)
+    jobs = [job for job in jobs_of(grid, cores=1) if job.files]
+    missing = [job.name for job in jobs if not job.is_finished()]
+    there = {file for job in jobs if job.name not in missing for file in job.files}
+    clicks, transfers = _clicks(grid, there), _transfers(grid, there)
     return Results(grid, pd.concat(scores, ignore_index=True), _mean_costs(costs), clicks, transfers, missing)
 
 
@@ -105,20 +107,20 @@ def _mean_costs(rows: list[dict]) -> pd.DataFrame:
     return table.groupby(["dataset", "method"], sort=False)[list(numbers)].mean().reset_index()
 
 
-def _clicks(grid: Grid) -> pd.DataFrame:
+def _clicks(grid: Grid, there: set[Path]) -> pd.DataFrame:
     tables = [
         _labelled(pd.read_csv(file), dataset=dataset, method=method.name, run=seed)
         for method in grid.methods for dataset in grid.datasets for seed in grid.seeds
-        if (file := clicks_folder(grid, method, dataset, seed) / "clicks.csv").is_file()
+        if (file := clicks_folder(grid, method, dataset, seed) / "clicks.csv") in there
     ]  # fmt: skip
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _transfers(grid: Grid) -> pd.DataFrame:
+def _transfers(grid: Grid, there: set[Path]) -> pd.DataFrame:
     tables = [
         _labelled(table.rename(columns={"method": "when"}), source=source, target=target, method=method.name, run=seed)
         for method in grid.methods for source, target in grid.transfers for seed in grid.seeds
-        if (file := transfer_folder(grid, method, source, target, seed) / "scores.csv").is_file()
+        if (file := transfer_folder(grid, method, source, target, seed) / "scores.csv") in there
         for table in [pd.read_csv(file)]
     ]  # fmt: skip
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

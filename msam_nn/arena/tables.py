@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from msam_nn.arena.results import Results
-from msam_nn.evaluation.clicks.summary import ALL, scores_at
+from msam_nn.evaluation.clicks.summary import scores_at
 from msam_nn.evaluation.scoring import ELLIPSOID
 from msam_nn.evaluation.transfer import AFTER, BEFORE, transfer_table
 from msam_nn.metrics.ranking import cliques, critical_difference, friedman, mean_ranks
 from msam_nn.metrics.statistics import case_mean, paired_tests
-from msam_nn.metrics.summary import FOREGROUND, METRICS, summarise, summary_table
+from msam_nn.metrics.summary import MEAN_OF_CLASSES, METRICS, summarise, summary_table
 
 SHOWN = ("dice", "nsd", "lesion_f1")
 TESTED = ("dice", "nsd")
@@ -30,11 +30,11 @@ def over_seeds(scores: pd.DataFrame, *further: str) -> pd.DataFrame:
     return scores.groupby(keys, sort=False)[numbers].mean().reset_index()
 
 
-def foreground(scores: pd.DataFrame) -> pd.DataFrame:
-    """The mean of the classes of every case, under the label ``foreground``."""
+def mean_of_classes(scores: pd.DataFrame) -> pd.DataFrame:
+    """The mean of the classes of every case, under the label :data:`MEAN_OF_CLASSES`."""
     keys = [column for column in ("dataset", "method", "case") if column in scores]
     metrics = scores.replace([np.inf, -np.inf], np.nan).groupby(keys, sort=False)[list(METRICS)].mean()
-    return metrics.reset_index().assign(label=FOREGROUND)
+    return metrics.reset_index().assign(label=MEAN_OF_CLASSES)
 
 
 def deviation_over_runs(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def table_1(results: Results, dataset: str) -> pd.DataFrame:
     """A row a method: means with intervals over cases, and the deviation of Dice over folds and seeds."""
     scores = results.scores[results.scores["dataset"] == dataset]
     summary = summarise(over_seeds(scores))
-    label = FOREGROUND if FOREGROUND in set(summary["label"]) else summary["label"].iloc[0]
+    label = MEAN_OF_CLASSES if MEAN_OF_CLASSES in set(summary["label"]) else summary["label"].iloc[0]
     table = summary_table(summary[summary["label"] == label], SHOWN).drop(columns="label")
     runs = deviation_over_runs(scores, "dice").loc[table["method"]]
     table["runs"] = runs["runs"].to_numpy()
@@ -68,7 +68,7 @@ def tests(results: Results) -> pd.DataFrame:
     for dataset, scores in results.scores.groupby("dataset", sort=False):
         models = scores[scores["method"] != ELLIPSOID]
         if models["method"].nunique() > 1:
-            table = paired_tests(foreground(over_seeds(models)), TESTED)
+            table = paired_tests(mean_of_classes(over_seeds(models)), TESTED)
             table.insert(0, "dataset", dataset)
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -102,7 +102,9 @@ class Ranks:
 def ranks(results: Results) -> Ranks | None:
     """None with fewer than two methods."""
     models = results.scores[results.scores["method"] != ELLIPSOID]
-    values = foreground(over_seeds(models, "dataset")).pivot(index=["dataset", "case"], columns="method", values="dice")
+    values = mean_of_classes(over_seeds(models, "dataset")).pivot(
+        index=["dataset", "case"], columns="method", values="dice"
+    )
     present = values.groupby(level="dataset").count().gt(0).all()
     names = [method.name for method in results.grid.methods if present.get(method.name, False)]
     left_out = [name for name in values.columns if name not in names]
@@ -160,7 +162,7 @@ def clicks_table(results: Results, dataset: str) -> pd.DataFrame:
     rows = {}
     for method, scores in results.clicks[results.clicks["dataset"] == dataset].groupby("method", sort=False):
         table = scores_at(scores, "dice")
-        label = ALL if ALL in table.index.get_level_values("label") else table.index[0][1]
+        label = MEAN_OF_CLASSES if MEAN_OF_CLASSES in table.index.get_level_values("label") else table.index[0][1]
         strategies = table.xs(label, level="label")
         for strategy, row in strategies.iterrows():
             rows[method if len(strategies) == 1 else f"{method}, {strategy}"] = row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +82,7 @@ def start(grid: Grid, args: argparse.Namespace) -> int:
     needed = still_needed(jobs)
     if args.dry_run:
         for name, value in job_environment(grid, cores).items():
-            print(f"export {name}={value}")
+            print(f"export {name}={shlex.quote(value)}")
         for job in jobs:
             if job.name in needed:
                 print(job.shell_line())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -41,12 +40,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and print what was loaded and what is new."""
+    from nnunetv2.paths import nnUNet_preprocessed
+
     from msam_nn.cli.inspect import describe
     from msam_nn.networks.weights.files import write_weight_file
+    from msam_nn.nnunet_folders import dataset_name
 
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
-    dataset = find_dataset(args.dataset)
+    dataset = Path(nnUNet_preprocessed, dataset_name(args.dataset, [nnUNet_preprocessed]))
     plans = read_json(dataset / f"{args.plans}.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
     dataset_json = read_json(dataset / "dataset.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
     content, trainer = convert(
@@ -157,25 +159,6 @@ def _baseline_on_sam(name: str) -> tuple[type, Callable, Callable]:
     if name not in on_sam:
         raise UserError(f"-tr is for baselines on SAM's encoder, {' and '.join(sorted(on_sam))}; not {name}.")
     return trainer, lambda plans, configuration, _: trainer.fit_plans(plans, configuration), load_sam
-
-
-def find_dataset(name_or_id: str) -> Path:
-    """The folder of a data set in ``nnUNet_preprocessed``.
-
-    Raises:
-        UserError: if the variable is not set, or no data set or several fit.
-    """
-    root = os.environ.get("nnUNet_preprocessed")
-    if not root:
-        raise UserError("nnUNet_preprocessed is not set: export nnUNet_preprocessed=/your/nnUNet_preprocessed")
-    pattern = f"Dataset{int(name_or_id):03d}_*" if name_or_id.isdigit() else name_or_id
-    found = sorted(folder for folder in Path(root).glob(pattern) if folder.is_dir())
-    if len(found) != 1:
-        raise UserError(
-            f"{root} has {len(found) or 'no'} data set{'s' if len(found) > 1 else ''} {pattern}: give the number or "
-            f"the name of one that nnUNetv2_plan_and_preprocess has planned."
-        )
-    return found[0]
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def check_hook() -> Check:
     """Whether this interpreter started with the hook."""
     if nnunet_hook.is_active():
         return Check("msam_nn.pth", "active: nnU-Net finds msam_nn's names")
-    if os.environ.get(nnunet_hook.DISABLE_VARIABLE):
+    if nnunet_hook.is_disabled():
         return Check("msam_nn.pth", f"switched off by {nnunet_hook.DISABLE_VARIABLE}")
     return Check("msam_nn.pth", "not active", "Install msam_nn anew, so that msam_nn.pth lies in site-packages.")
 
@@ -100,7 +100,7 @@ def check_hook() -> Check:
 def check_lookup(place: str) -> Iterator[Check]:
     """Ask nnU-Net for each of our names, as its commands do."""
     way = "hook" if nnunet_hook.is_active() else "nnUNet_extTrainer"
-    mend = f"Unset {nnunet_hook.DISABLE_VARIABLE}" if not nnunet_hook.is_active() else "Install msam_nn anew"
+    mend = f"Unset {nnunet_hook.DISABLE_VARIABLE}" if nnunet_hook.is_disabled() else "Install msam_nn anew"
     for name, target in LOOKUPS[place].classes.items():
         try:
             found = _ask_nnunet(place, name)

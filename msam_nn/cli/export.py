@@ -12,6 +12,7 @@ from typing import Any
 from msam_nn import __version__
 from msam_nn.cli.convert_weights import read_json
 from msam_nn.errors import UserError
+from msam_nn.folders import new_folder
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -34,16 +35,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists():
         raise UserError(f"{args.output} exists: choose another folder.")
     folds = find_checkpoints(args.model, args.folds, args.checkpoint)
-    partial = args.output.with_name(args.output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with new_folder(args.output) as partial:
         export_merged(args.model, folds, partial)
-        partial.rename(args.output)
-    except OSError as error:
-        raise UserError(f"{args.output} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     print(f"{args.output}: {', '.join(folds)} with LoRA merged")
     return 0
 

@@ -86,14 +86,10 @@ def model_folder(args: argparse.Namespace) -> Path:
     model = args.model
     if model is None:
         from nnunetv2.paths import nnUNet_results
-        from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-        if not nnUNet_results.is_set():
-            raise UserError("nnUNet_results is not set: export nnUNet_results=/your/folder, or use -m.")
-        try:
-            dataset = maybe_convert_to_dataset_name(int(args.dataset) if args.dataset.isdigit() else args.dataset)
-        except RuntimeError as error:
-            raise UserError(f"There is no data set {args.dataset} in nnU-Net's folders.") from error
+        from msam_nn.nnunet_folders import dataset_name
+
+        dataset = dataset_name(args.dataset, [nnUNet_results])
         model = Path(nnUNet_results, dataset, f"{args.trainer}__{args.plans}__{args.configuration}")
     insist_on_model(model)
     return model

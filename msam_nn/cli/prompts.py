@@ -52,6 +52,8 @@ def _create(args: argparse.Namespace) -> int:
 
     from msam_nn.inference.prompt_file import PromptFile, write_prompts
 
+    if args.masks.is_file() and not args.masks.name.endswith(args.file_ending):
+        raise UserError(f"{args.masks} does not end in {args.file_ending}: say how masks end with --file-ending.")
     files = [args.masks] if args.masks.is_file() else sorted(args.masks.glob(f"*{args.file_ending}"))
     if not files:
         raise UserError(f"{args.masks} is no mask and no folder with masks like case{args.file_ending}.")
@@ -71,10 +73,12 @@ def _from_mask(file: Path, args: argparse.Namespace) -> dict:
     import numpy as np
     import SimpleITK as sitk
 
+    from msam_nn.image_files import insist_on_sound_file
     from msam_nn.inference.geometry import ImageGeometry
     from msam_nn.inference.prompt_file import ClassPrompts
     from msam_nn.prompts.from_mask import bounds, centre, instances, objects
 
+    insist_on_sound_file(file)
     geometry = ImageGeometry.from_file(file)
     image = sitk.ReadImage(str(file))
     labels, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]

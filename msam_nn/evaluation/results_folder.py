@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import load_json
 from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
-from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
+from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
 from msam_nn.errors import UserError
+from msam_nn.image_files import insist_on_sound_file
 from msam_nn.nnunet_folders import split
 
 
@@ -24,6 +25,7 @@ class GroundTruth:
     Arguments:
         folder: with the label maps.
         classes: name -> its label values, several for a region; neither background nor the ignore label.
+        elsewhere: case -> its label map, of those that are not in the folder.
     """
 
     dataset: str
@@ -32,26 +34,29 @@ class GroundTruth:
     ignore_label: int | None
     file_ending: str
     reader: type[BaseReaderWriter]
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     def file(self, case: str) -> Path:
-        return self.folder / (case + self.file_ending)
+        return self.elsewhere.get(case, self.folder / (case + self.file_ending))
 
     def read(self, file: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-        """Label map ``(z, y, x)`` and spacing in mm."""
+        """Label map ``(z, y, x)`` and spacing in mm.
+
+        Raises:
+            UserError: if the file is not whole.
+        """
+        insist_on_sound_file(file)
         labels, properties = self.reader().read_seg(str(file))
         return labels[0], tuple(properties["spacing"])
 
 
-def open_ground_truth(dataset: str, cases: Sequence[str], folder: Path | None = None) -> GroundTruth:
-    """Read the labels' meaning, and check that every case has a truth.
-
-    Arguments:
-        folder: with the label maps, beside ``dataset.json``; None is ``nnUNet_preprocessed/DATASET/gt_segmentations``.
+def open_ground_truth(dataset: str, cases: Sequence[str]) -> GroundTruth:
+    """The label maps that nnU-Net's preprocessing kept.
 
     Raises:
         UserError: if the data set is not preprocessed, or the truth of a case is missing.
     """
-    folder = folder or Path(nnUNet_preprocessed, dataset, "gt_segmentations")
+    folder = Path(nnUNet_preprocessed, dataset, "gt_segmentations")
     description = folder.with_name("dataset.json")
     if not description.is_file():
         raise UserError(f"There is no {description}: run nnUNetv2_plan_and_preprocess for this data set.")
@@ -60,13 +65,31 @@ def open_ground_truth(dataset: str, cases: Sequence[str], folder: Path | None = 
     missing = [case for case in cases if not (folder / (case + ending)).is_file()]
     if missing:
         raise UserError(f"{folder} lacks {', '.join(sorted(missing))}: restore what is missing.")
+    return _ground_truth(dataset, folder, dataset_json, folder / (cases[0] + ending))
+
+
+def open_raw_truth(dataset: str, labels: Mapping[str, Path]) -> GroundTruth:
+    """The label maps of a raw data set, which need no preprocessing.
+
+    Arguments:
+        labels: case -> its label map.
+    """
+    raw = Path(nnUNet_raw, dataset)
+    dataset_json = load_json(str(raw / "dataset.json"))
+    return _ground_truth(dataset, raw / "labelsTr", dataset_json, next(iter(labels.values())), labels)
+
+
+def _ground_truth(
+    dataset: str, folder: Path, dataset_json: dict, example: Path, elsewhere: Mapping[str, Path] | None = None
+) -> GroundTruth:
     return GroundTruth(
         dataset,
         folder,
         class_values(dataset_json),
         dataset_json["labels"].get("ignore"),
-        ending,
-        determine_reader_writer_from_dataset_json(dataset_json, str(folder / (cases[0] + ending)), verbose=False),
+        dataset_json["file_ending"],
+        determine_reader_writer_from_dataset_json(dataset_json, str(example), verbose=False),
+        dict(elsewhere or {}),
     )
 
 
@@ -94,11 +117,16 @@ def validation_splits(dataset: str, folds: Sequence[int]) -> dict[int, list[str]
     """Fold -> its validation cases.
 
     Raises:
-        UserError: if a fold is asked for twice or is not in the splits.
+        UserError: if a fold is asked for twice, is not in the splits, or has no cases to train on or to validate.
     """
     if len(set(folds)) < len(folds):
         raise UserError(f"-f names a fold twice: {' '.join(map(str, folds))}.")
-    return {fold: sorted(split(dataset, fold)["val"]) for fold in folds}
+    splits = {fold: split(dataset, fold) for fold in folds}
+    for fold, parts in splits.items():
+        for part in ("train", "val"):
+            if not parts[part]:
+                raise UserError(f"Fold {fold} of {dataset} has no cases under {part} in splits_final.json.")
+    return {fold: sorted(parts["val"]) for fold, parts in splits.items()}
 
 
 def open_results(truth: GroundTruth, identifier: str, splits: dict[int, list[str]]) -> ResultsFolder:

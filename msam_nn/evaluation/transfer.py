@@ -26,11 +26,12 @@ from msam_nn.evaluation.results_folder import (
     ResultsFolder,
     class_values,
     open_ground_truth,
+    open_raw_truth,
     open_results,
     validation_splits,
 )
 from msam_nn.evaluation.scoring import ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
-from msam_nn.inference.images import insist_on_sound_images
+from msam_nn.image_files import insist_on_sound_images
 from msam_nn.metrics.statistics import bootstrap_interval, case_mean
 from msam_nn.metrics.summary import summarise
 from msam_nn.nnunet_folders import channel_names, labelled_cases, model_folder, validation_cases
@@ -67,11 +68,11 @@ def open_transfer(
 ) -> Transfer:
     """Check that the source's model fits the target.
 
-    With validated results of the same trainer, plans and configuration on the target, the cases are the validation
-    cases of these folds; without, they are all labelled cases.
+    Where the same trainer, plans and configuration have results on the target, the cases are the validation cases of
+    these folds, which have to be validated; without results they are all labelled cases.
 
     Arguments:
-        source, target: as :func:`nnunet_results.dataset_name` returns them.
+        source, target: as :func:`~msam_nn.nnunet_folders.dataset_name` returns them.
 
     Raises:
         UserError: if the model is missing, the target is the source, or channels, classes or file formats differ.
@@ -94,7 +95,7 @@ def open_transfer(
         fold_of = {case: fold for fold, cases in splits.items() for case in cases}
     else:
         files, fold_of, results = labelled_cases(target), {}, None
-        truth = open_ground_truth(target, list(files), Path(nnUNet_raw, target, "labelsTr"))
+        truth = open_raw_truth(target, {case: of_case.label for case, of_case in files.items()})
     images = {case: [of_case.images[i] for i in order] for case, of_case in files.items()}
     return Transfer(model, tuple(folds), truth, images, target_values, fold_of, results)
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from msam_nn.errors import UserError
+from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.inference.placement import class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile

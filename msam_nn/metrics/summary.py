@@ -20,11 +20,12 @@ METRICS = {
 }
 """Column of the scores -> what tables call it."""
 
-FOREGROUND = "foreground"
+MEAN_OF_CLASSES = "mean of classes"
+"""Its label in tables; ``foreground``, as nnU-Net says, may be the name of a class."""
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and 95 % bootstrap interval over cases; with several classes also their mean, ``foreground``.
+    """Mean and 95 % bootstrap interval over cases; with several classes also :data:`MEAN_OF_CLASSES`.
 
     HD95 is averaged where both masks have a voxel, everything else where it is defined.
 
@@ -42,7 +43,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
             table = table.replace([np.inf, -np.inf], np.nan)
             groups = {label: table[[label]] for label in labels}
             if len(labels) > 1:
-                groups = {FOREGROUND: table, **groups}
+                groups = {MEAN_OF_CLASSES: table, **groups}
             for label, values in groups.items():
                 values = values.to_numpy(float)
                 n = int(np.isfinite(values).any(axis=1).sum())
@@ -58,7 +59,7 @@ def count_cases(scores: pd.DataFrame) -> pd.DataFrame:
         and ``rightly empty`` (Dice undefined, left out of means as in nnU-Net); ``missed`` (truth, nothing predicted:
         Dice 0, HD95 infinite, left out of its mean); ``true lesions`` and ``predicted lesions`` of all cases.
     """
-    absent, found = scores["true_ml"] == 0, scores["predicted_ml"] > 0
+    absent, found = scores["true_lesions"] == 0, scores["predicted_lesions"] > 0
     table = scores[["method", "label"]].assign(
         **{
             "cases": 1,

@@ -14,6 +14,8 @@ def markdown_table(table: pd.DataFrame, decimals: int = 3) -> str:
 
 
 def _cell(value: object, decimals: int) -> str:
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return "–"
     if isinstance(value, float):
-        return "–" if pd.isna(value) else f"{value:.{decimals}f}"
+        return f"{value:.{decimals}f}"
     return str(value).replace("|", "\\|").replace("\n", " ")

@@ -162,12 +162,12 @@ def _draw_view(axes: Axes, case: OverlayCase, axis: int) -> None:
     )
     truth = case.truth.take(index, axis)
     if case.classes is None:
-        _outline(axes, truth, (width, height), TRUTH_COLOUR, 2.2)
+        draw_outline(axes, truth, (width, height), TRUTH_COLOUR, 2.2)
     else:
         for colour, values in zip(cycle(CLASS_COLOURS), case.classes.values(), strict=False):
-            _outline(axes, np.isin(truth, values), (width, height), colour, 1.6)
+            draw_outline(axes, np.isin(truth, values), (width, height), colour, 1.6)
     for colour, prediction in zip(PREDICTION_COLOURS, case.predictions.values(), strict=False):
-        _outline(axes, prediction.take(index, axis), (width, height), colour, 1.2)
+        draw_outline(axes, prediction.take(index, axis), (width, height), colour, 1.2)
     _draw_clicks(axes, case, axis, index)
     up = axis > 0
     axes.set(xlim=(0, width), ylim=(0, height) if up else (height, 0), aspect="equal", anchor="C")
@@ -185,8 +185,8 @@ def _draw_view(axes: Axes, case: OverlayCase, axis: int) -> None:
     )
 
 
-def _outline(axes: Axes, labels: np.ndarray, extent: tuple[float, float], colour: str, width: float) -> None:
-    """Contour every label half-way between voxel centres; the margin closes contours at the edge of the image."""
+def draw_outline(axes: Axes, labels: np.ndarray, extent: tuple[float, float], colour: str, width: float) -> None:
+    """Contour every label, or a bool mask, half-way between pixel centres; contours are closed at the image's edge."""
     rows, columns = labels.shape
     x = (np.arange(-1, columns + 1) + 0.5) * extent[0] / columns
     y = (np.arange(-1, rows + 1) + 0.5) * extent[1] / rows

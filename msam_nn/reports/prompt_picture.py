@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from msam_nn.reports.overlay import DOTS_PER_INCH, PANEL_INCHES, TRUTH_COLOUR, VIEWS
+from msam_nn.reports.overlay import DOTS_PER_INCH, PANEL_INCHES, TRUTH_COLOUR, VIEWS, draw_outline
 
 INSIDE_COLOUR, OUTSIDE_COLOUR, BOX_COLOUR = "#009E73", "#D55E00", "#F0E442"
 """Colours of Okabe and Ito, told apart with any kind of colour vision."""
@@ -85,10 +85,8 @@ def _draw_view(axes: Axes, row: PromptedClass, axis: int) -> None:
     height, width = (row.image.shape[a] * row.spacing[a] for a in (down, across))
     low, high = np.percentile(row.image, (1, 99))
     axes.imshow(row.image.take(index, axis), cmap="gray", vmin=low, vmax=high, extent=(0, width, height, 0))
-    if row.mask is not None and row.mask.take(index, axis).any():
-        x = (np.arange(row.image.shape[across]) + 0.5) * row.spacing[across]
-        y = (np.arange(row.image.shape[down]) + 0.5) * row.spacing[down]
-        axes.contour(x, y, row.mask.take(index, axis).astype(float), [0.5], colors=TRUTH_COLOUR, linewidths=1.5)
+    if row.mask is not None:
+        draw_outline(axes, row.mask.take(index, axis), (width, height), TRUTH_COLOUR, 1.5)
     for box in row.boxes:
         lower, upper = box[::2], box[1::2]
         corner = (lower[across] * row.spacing[across], lower[down] * row.spacing[down])

@@ -11,8 +11,8 @@ import nibabel
 import numpy as np
 
 from msam_nn.errors import UserError
+from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.images import insist_on_sound_images
 from msam_nn.server.model import ServedModel
 
 MOST_NETWORK_VOXELS = 1 << 28

@@ -54,3 +54,10 @@ def test_without_a_terminal_a_line_tells_each_change(jobs, tmp_path):
         for states in ({"a": WAITING, "b": WAITING}, {"a": SUBMITTED, "b": WAITING}, {"a": FINISHED, "b": WAITING}):
             watch(states)
     assert console.file.getvalue().split() == [SUBMITTED, "a", FINISHED, "a"]
+
+
+def test_jobs_that_are_submitted_at_once_are_told_and_those_done_before_are_not(jobs, tmp_path):
+    console = Console(file=io.StringIO(), width=100)
+    with Watch(jobs, lambda name: tmp_path / name, console) as watch:
+        watch({"a": FINISHED, "b": SUBMITTED})
+    assert console.file.getvalue().split() == [SUBMITTED, "b"]

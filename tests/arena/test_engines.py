@@ -8,10 +8,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
-from msam_nn.arena.attempt import attempts, last_lines, running
+from msam_nn.arena import engines
+from msam_nn.arena.attempt import NOT_STARTED, attempts, last_lines, running
 from msam_nn.arena.engines import cores_of_a_job, job_environment, make_engine, own_cores
 from msam_nn.arena.grid import Grid
 from msam_nn.arena.jobs import Job
@@ -95,6 +97,42 @@ def test_a_killed_command_fails_and_succeeds_when_run_again(grid, on, tmp_path):
     (tmp_path / "go_on").touch()
     assert run(grid, [job], on) == {"long": FINISHED}
     assert [entry["status"] for entry in attempts(folder)] == [-signal.SIGKILL, 0]
+
+
+def test_a_command_that_cannot_start_fails_and_the_log_says_why(grid, tmp_path):
+    job = Job("lost", "train", ("no_such_command", "-d", "1"), (), (tmp_path / "lost.done",))
+    assert run(grid, [job], "local") == {"lost": FAILED}
+    folder = grid.job_folder(job.name)
+    assert [entry["status"] for entry in attempts(folder)] == [NOT_STARTED]
+    assert "no_such_command" in last_lines(folder)[-1] and "No such file" in last_lines(folder)[-1]
+
+
+class FakeExecutor:
+    """Keeps what it is told."""
+
+    def __init__(self, folder):
+        self.parameters = {}
+        self.told = []
+
+    def update_parameters(self, **parameters):
+        self.parameters.update(parameters)
+
+    def submit(self, *arguments):
+        self.told.append(dict(self.parameters))
+        return SimpleNamespace(job_id=str(len(self.told)), paths=SimpleNamespace(result_pickle=Path("result")))
+
+
+def test_own_slurm_options_stay_beside_those_of_a_dependency(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_submitit", lambda: SimpleNamespace(SlurmExecutor=FakeExecutor))
+    own = {"additional_parameters": {"constraint": "a100"}, "gpus_per_node": "a100:1"}
+    engine = engines.Slurm(replace(grid, slurm=own, device="cuda"), {}, 1)
+    first, second = shell("first", "true", tmp_path), shell("second", "true", tmp_path, "first")
+    for job in (first, second):
+        engine.submit(job, grid.job_folder(job.name), job.after)
+    alone, waiting = engine.executor.told
+    assert alone["additional_parameters"] == {"constraint": "a100"} and alone["dependency"] is None
+    assert waiting["additional_parameters"] == {"constraint": "a100", "kill-on-invalid-dep": "yes"}
+    assert waiting["dependency"] == "afterok:1" and waiting["gpus_per_node"] == "a100:1"
 
 
 @pytest.mark.slurm

@@ -19,7 +19,10 @@ from msam_nn.metrics.summary import METRICS
 
 PHANTOM = run_path(str(Path(__file__).parents[1] / "evaluation" / "results_phantom.py"))
 DATASET = PHANTOM["DATASET"]
-METHODS = (Method("first", "FirstTrainer"), Method("second", "SecondTrainer", variant_of="first", note="shifts y"))
+METHODS = (
+    Method("first", "FirstTrainer"),
+    Method("second", "SecondTrainer", clicks=(), variant_of="first", note="shifts y"),
+)
 
 
 def made_up(values, dataset="D"):
@@ -137,7 +140,17 @@ def test_a_report_on_two_seeds(grid, tmp_path):
     scored = pd.read_csv(output / "scores.csv")
     one = scored[(scored["method"] == "first") & (scored["label"] == "whole") & (scored["seed"] == 0)]
     mean = pd.read_csv(output / "tests.csv")
-    assert np.isfinite(one["dice"]).any() and set(mean["label"]) == {"foreground"}
+    assert np.isfinite(one["dice"]).any() and set(mean["label"]) == {"mean of classes"}
+
+
+def test_clicks_of_other_options_are_left_out(grid):
+    name = f"clicks.{DATASET}.SecondTrainer__nnUNetPlans__3d_fullres.seed_0"
+    assert len(collect(grid).clicks) == 3
+    grid.job_folder(name).mkdir(parents=True)
+    entry = {"status": 0, "cpu_seconds": 1, "peak_gib": 1, "command": ["msam", "clicks", "-n", "1"]}
+    (grid.job_folder(name) / "attempts.jsonl").write_text(json.dumps(entry) + "\n")
+    results = collect(grid)
+    assert results.clicks.empty and name in results.missing
 
 
 def test_a_seed_counts_when_all_its_folds_are_there(grid, tmp_path):

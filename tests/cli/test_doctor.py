@@ -56,7 +56,7 @@ def test_switched_off_hook_is_told(monkeypatch):
     monkeypatch.setattr(doctor.nnunet_hook, "is_active", lambda: False)
     monkeypatch.setenv("MSAM_NN_DISABLE_HOOK", "1")
     assert "switched off" in doctor.check_hook().finding
-    monkeypatch.delenv("MSAM_NN_DISABLE_HOOK")
+    monkeypatch.setenv("MSAM_NN_DISABLE_HOOK", "0")
     assert "msam_nn.pth" in doctor.check_hook().mend
 
 
@@ -65,6 +65,8 @@ def test_name_that_does_not_resolve_is_told(monkeypatch):
     checks = list(doctor.check_lookup("experiment_planning"))
     assert checks
     assert all("not at all (nnU-Net finds nothing)" in check.finding and check.mend for check in checks)
+    monkeypatch.setattr(doctor.nnunet_hook, "is_active", lambda: False)
+    assert all(check.mend.startswith("Install") for check in doctor.check_lookup("experiment_planning"))
 
 
 def test_package_outside_our_range_is_told(monkeypatch):

@@ -48,6 +48,22 @@ def test_create_makes_a_prompt_per_object(folder):
     assert set(create(folder, "--min-voxels", "2")["a"]) == {"1"}
 
 
+def test_create_from_a_mask_that_ends_early(folder, capsys):
+    mask = folder / "labels" / "a.nii.gz"
+    mask.write_bytes(mask.read_bytes()[:-20])
+    assert main(["prompts", "create", str(mask), "-o", str(folder / "p.json")]) == 2
+    assert "copy or export it again" in capsys.readouterr().err and not (folder / "p.json").exists()
+
+
+def test_create_from_a_single_mask_of_another_ending(folder, capsys):
+    mask = folder / "liver.nii"
+    sitk.WriteImage(sitk.ReadImage(str(folder / "labels" / "a.nii.gz")), str(mask))
+    assert main(["prompts", "create", str(mask), "-o", str(folder / "p.json")]) == 2
+    assert "--file-ending" in capsys.readouterr().err
+    assert main(["prompts", "create", str(mask), "-o", str(folder / "p.json"), "--file-ending", ".nii"]) == 0
+    assert set(json.loads((folder / "p.json").read_text(encoding="utf-8"))) == {"space", "liver"}
+
+
 def test_create_in_world_coordinates_fits_the_image(folder, capsys):
     content = create(folder, "--space", "world", "--kinds", "points", "boxes")
     # x = 10 - 2 * 4, y = 20 + 2 * 3, z = 30 - 2 * 2; the box's edges lie half a voxel out

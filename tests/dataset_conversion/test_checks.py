@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from dataset_conversion.checks import BrokenCaseError, check_finite, check_same_grid, read_volume, stored_labels
+from dataset_conversion.checks import BrokenCaseError, check_same_grid, read_volume, stored_labels
 
 FILE = Path("file.nrrd")
 
@@ -47,7 +47,19 @@ def test_not_finite(tmp_path, ending, value):
     file = tmp_path / f"image{ending}"
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(file))
     with pytest.raises(BrokenCaseError, match="NaN or infinite"):
-        check_finite(read_volume(file), file)
+        read_volume(file)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_file_that_ends_early(tmp_path, ending, dtype):
+    voxels = np.random.default_rng(0).integers(0, 1000, (9, 10, 11)).astype(dtype)
+    file = tmp_path / f"image{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(file))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 3])
+    with pytest.raises(BrokenCaseError, match="copy or export it again$"):
+        read_volume(file)
 
 
 def test_colours_are_no_image(tmp_path):

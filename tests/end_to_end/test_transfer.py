@@ -51,7 +51,7 @@ def test_compare_agrees_with_the_summary_of_a_real_training(run, trained, tmp_pa
     report = json.loads((tmp_path / "report" / "comparison.json").read_text(encoding="utf-8"))
     summary = json.loads((trained / "fold_0" / "validation" / "summary.json").read_text(encoding="utf-8"))
     dice = [r["mean"] for r in report["summary"] if (r["method"], r["label"], r["metric"]) ==
-            (trained.name, "foreground", "dice")]  # fmt: skip
+            (trained.name, "mean of classes", "dice")]  # fmt: skip
     assert dice == [pytest.approx(summary["foreground_mean"]["Dice"])]
     (cost,) = report["costs"]
     assert int(cost["parameters"]) > 1000 and cost["training minutes per fold"] > 0

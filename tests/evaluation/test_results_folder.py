@@ -56,6 +56,14 @@ def test_incomplete_results(root):
         open_first()
 
 
+def test_a_prediction_that_ends_early(root):
+    truth = open_ground_truth(DATASET, ["a"])
+    file = open_first().prediction(0, "a", truth.file_ending)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match="copy or export it again"):
+        truth.read(file)
+
+
 def test_results_of_other_splits(root):
     validation = root / "results" / DATASET / FIRST / "fold_0" / "validation"
     shutil.copy(validation / "a.nii.gz", validation / "e.nii.gz")

@@ -37,6 +37,13 @@ def test_empty_cases_are_counted():
     }
 
 
+def test_single_slices_which_have_no_volume_are_counted_as_others_are():
+    flat = {case: (prediction[:1], truth[1:2]) for case, (prediction, truth) in PAIRS.items() if case != "alarm"}
+    flat["hit"] = (CUBE[1:2], CUBE[1:2])
+    counts = count_cases(table(flat)).iloc[0]
+    assert counts[["missed", "rightly empty", "false alarms"]].to_list() == [1, 1, 0]
+
+
 def test_what_is_undefined_is_left_out_of_means():
     summary = summarise(table(PAIRS))
     assert value(summary, "dice") == pytest.approx(1 / 3) and value(summary, "dice", column="cases") == 3
@@ -48,8 +55,14 @@ def test_what_is_undefined_is_left_out_of_means():
 def test_foreground_is_the_mean_of_classes():
     hit, missed = {"hit": PAIRS["hit"]}, {"hit": PAIRS["missed"]}
     summary = summarise(pd.concat([table(hit), table(missed, label="organ")]))
-    assert value(summary, "dice", "foreground") == 0.5
-    assert "foreground" not in set(summarise(table(hit))["label"])
+    assert value(summary, "dice", "mean of classes") == 0.5
+    assert "mean of classes" not in set(summarise(table(hit))["label"])
+
+
+def test_a_class_that_is_called_foreground_is_a_class():
+    both = pd.concat([table({"rest": (EMPTY, CUBE)}, label="foreground"), table({"rest": (CUBE, CUBE)}, label="core")])
+    summary = summarise(both)
+    assert value(summary, "dice", "foreground") == 0 and value(summary, "dice", "mean of classes") == 0.5
 
 
 def test_every_metric_is_a_score():

@@ -22,6 +22,13 @@ def test_slices_go_through_the_first_prompt(prompts, focus):
     assert PromptedClass("", IMAGE, SPACING, **prompts).focus == focus
 
 
+def test_a_mask_on_a_single_slice_is_drawn(tmp_path):
+    mask = np.zeros((1, 20, 30), bool)
+    mask[0, :4, 5:9] = True
+    row = PromptedClass("case", np.zeros(mask.shape), SPACING, mask=mask)
+    assert save_prompt_picture(tmp_path / "flat.png", [row]).is_file()
+
+
 def colour_centres(picture, colour):
     """Mean row and column of the pixels of a colour in each third (view) of the picture."""
     rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255

@@ -13,7 +13,7 @@ import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from torch import Tensor
 
-from msam_nn.inference.images import insist_on_sound_images
+from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.placement import class_names
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import class_masks, dice, iou, surface_metrics

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from msam_nn.metrics.click_curves import AREA_CLICKS, CURVE, THRESHOLDS, describe_curves
+from msam_nn.metrics.summary import MEAN_OF_CLASSES
 from msam_nn.reports.markdown import markdown_table
 
 SHOWN_CLICKS = (0, 1, 3, 5, 10)
 ROW = ["strategy", "label"]
-ALL = "mean of classes"
 
 SLIGHT = 0.002
 """Dice by which a fall is hardly one."""
@@ -63,7 +63,7 @@ def setbacks(scores: pd.DataFrame) -> pd.DataFrame:
     if present["label"].nunique() > 1:
         rounds = [name for name in CURVE if name != "label"] + ["clicks"]
         means = present.groupby(rounds, sort=False, as_index=False)["dice"].mean()
-        present = pd.concat([present, means.assign(label=ALL)], ignore_index=True)
+        present = pd.concat([present, means.assign(label=MEAN_OF_CLASSES)], ignore_index=True)
     falls = -present.groupby(CURVE, sort=False)["dice"].diff()
     groups = [present[name] for name in ROW]
     made = falls.notna().groupby(groups, sort=False).sum()
@@ -130,5 +130,5 @@ def _with_mean_of_classes(table: pd.DataFrame) -> pd.DataFrame:
     if table.index.get_level_values("label").nunique() < 2:
         return table
     means = table.groupby(level="strategy", sort=False).mean()
-    means.index = pd.MultiIndex.from_product([means.index, [ALL]], names=ROW)
+    means.index = pd.MultiIndex.from_product([means.index, [MEAN_OF_CLASSES]], names=ROW)
     return pd.concat([table, means])

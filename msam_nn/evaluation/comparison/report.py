@@ -12,7 +12,7 @@ from msam_nn import __version__
 from msam_nn.evaluation.comparison.contest import Comparison, Contest, overlay_case, worst_cases
 from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions
 from msam_nn.metrics.scores import LESION_CONNECTIVITY
-from msam_nn.metrics.summary import FOREGROUND, METRICS, summary_table
+from msam_nn.metrics.summary import METRICS, summary_table
 from msam_nn.reports.charts import box_plots, case_scatter
 from msam_nn.reports.markdown import markdown_table
 from msam_nn.reports.overlay import draw_overlay
@@ -124,13 +124,11 @@ def _write_html(path: Path, contest: Contest, comparison: Comparison, options: S
     drawn = [case for case in drawn if case is not None]
     scatter = case_scatter(scores, "dice", "Dice")
     html = {name: rows_html(table, decimals) for name, (table, decimals) in _tables(comparison).items()}
-    several = FOREGROUND in set(comparison.summary["label"])
     write_page(
         path,
         "compare.html",
         title=_title(contest),
         setting=setting_lines(contest, options),
-        foreground_note=" Foreground is the mean of the classes." if several else "",
         boxes=figure_uri(box_plots(scores, {"dice": "Dice", "nsd": f"NSD at {options.tolerance_mm:g} mm"})),
         scatter=figure_uri(scatter) if scatter else None,
         worst=rows_html(worst.rename(columns={"method": "lowest Dice by"}), 3),

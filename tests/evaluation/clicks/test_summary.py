@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from msam_nn.evaluation.clicks.summary import (
-    ALL,
+    MEAN_OF_CLASSES,
     absences,
     areas,
     durations,
@@ -45,7 +45,7 @@ def test_mean_over_seeds_then_cases_then_classes(scores):
     assert table.columns.tolist() == [0, 1, 3, 5]
     assert table.loc[("uniform", "a")].tolist() == pytest.approx([0.1, 0.3, 0.475, 0.525])
     assert table.loc[("uniform", "b")].tolist() == [1, 1, 1, 1]  # case two does not have it
-    assert table.loc[("uniform", ALL)].tolist() == pytest.approx([0.55, 0.65, 0.7375, 0.7625])
+    assert table.loc[("uniform", MEAN_OF_CLASSES)].tolist() == pytest.approx([0.55, 0.65, 0.7375, 0.7625])
 
 
 def test_the_median_takes_infinite_distances(scores):

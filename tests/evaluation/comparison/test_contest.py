@@ -46,7 +46,7 @@ def test_agrees_with_nnunets_summary(root):
             of_cases = {c["prediction_file"][-8]: c["metrics"][region][their_name] for c in theirs["metric_per_case"]}
             for case, expected in of_cases.items():
                 assert cases.loc[(case, name), our_name] == pytest.approx(expected, abs=1e-12, nan_ok=True)
-    assert ours["foreground", "dice"] == pytest.approx(theirs["foreground_mean"]["Dice"], abs=1e-12)
+    assert ours["mean of classes", "dice"] == pytest.approx(theirs["foreground_mean"]["Dice"], abs=1e-12)
     assert np.isnan(cases.loc[("d", "core"), "dice"]) and cases.loc[("a", "whole"), "dice"] == 0
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from msam_nn.errors import UserError
-from msam_nn.inference.images import insist_on_sound_images
+from msam_nn.image_files import insist_on_sound_images
 
 
 @pytest.fixture

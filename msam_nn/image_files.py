@@ -1,4 +1,4 @@
-"""Image files that would be predicted without a word although they are broken."""
+"""Image and mask files that readers take without a word although they are broken."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ CHUNK = 1 << 24
 
 
 def insist_on_sound_images(files: Sequence[Path], n_channels: int) -> None:
-    """Check what readers pass over: a file that ends early (read as if the rest were zero), voxels that are not numbers
-    (read as zero), further dimensions.
+    """Check that a case has all files, that each is a 3D image, and :func:`insist_on_sound_file`.
 
     Arguments:
-        files: one per channel of a case; anything but NIfTI is only checked to be there.
+        files: one per channel of a case.
         n_channels: of the model.
 
     Raises:
@@ -34,13 +33,23 @@ def insist_on_sound_images(files: Sequence[Path], n_channels: int) -> None:
             f"the order of channel_names in dataset.json."
         )
     for file in map(Path, files):
-        if not file.is_file():
-            raise UserError(f"there is no file {file}.")
-        if file.name.endswith(NIFTI):
-            _insist_on_sound_nifti(file)
+        insist_on_sound_file(file)
+        shape = nibabel.load(file).shape if file.name.endswith(NIFTI) else (1, 1, 1)
+        if len([n for n in shape[3:] if n > 1]) or len(shape) < 3:
+            raise UserError(f"{file} has the shape {shape} and is no 3D image: store each channel or time in a file.")
 
 
-def _insist_on_sound_nifti(file: Path) -> None:
+def insist_on_sound_file(file: Path) -> None:
+    """Check what readers pass over: a file that ends early (read as if the rest were zero), voxels that are not numbers
+    (read as zero). Anything but NIfTI is only checked to be there.
+
+    Raises:
+        UserError: naming the file, and what to do.
+    """
+    if not file.is_file():
+        raise UserError(f"there is no file {file}.")
+    if not file.name.endswith(NIFTI):
+        return
     try:
         image = nibabel.load(file)
         shape, item = image.shape, image.header.get_data_dtype().itemsize
@@ -52,8 +61,6 @@ def _insist_on_sound_nifti(file: Path) -> None:
         ) from error
     if size < needed:
         raise UserError(f"{file} ends after {size:,} of {needed:,} bytes: copy or export it again.")
-    if len([n for n in shape[3:] if n > 1]) or len(shape) < 3:
-        raise UserError(f"{file} has the shape {shape} and is no 3D image: store each channel or time in a file.")
     if image.get_data_dtype().kind == "f" and not np.isfinite(np.asanyarray(image.dataobj)).all():
         raise UserError(f"{file} holds voxels that are NaN or infinite: replace them by the value of the background.")
 
