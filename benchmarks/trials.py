@@ -66,6 +66,7 @@ def train(trainer: nnUNetTrainer, seconds: float, seed: int, clock: Callable[[],
     """Steps made in ``seconds`` of ``clock``; the learning rate follows the trainer's schedule over that time."""
     if hasattr(trainer, "click_generator"):
         trainer.click_generator.manual_seed(seed)
+        trainer.session_generator.manual_seed(seed)
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
     trainer.network.train()
     begin, steps = clock(), 0

@@ -113,6 +113,7 @@ class PromptableNetwork(nn.Module, ABC):
             return self.add_background(self.predict_masks(features, n_stages))
         return self.run_stages(features, prompt_source, n_stages, classes, silent)
 
+    @torch.compiler.disable(recursive=False)
     def run_stages(
         self,
         features: Any,
@@ -124,7 +125,7 @@ class PromptableNetwork(nn.Module, ABC):
         """The loop of :meth:`forward`, on the features of an image."""
         stages, state, masks = [], None, None
         for stage in range(n_stages):
-            prompts = prompt_source(stage, None if masks is None else masks.detach())
+            prompts = _ask(prompt_source, stage, None if masks is None else masks.detach())
             with torch.set_grad_enabled(torch.is_grad_enabled() and stage not in silent):
                 state = self.refine(features, prompts, state, classes)
                 masks = self.masks(state)
@@ -153,3 +154,9 @@ class PromptableNetwork(nn.Module, ABC):
         """Trained and all parameters."""
         counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
         return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
+
+
+@torch.compiler.disable
+def _ask(source: PromptSource, stage: int, masks: Tensor | None) -> Points | None:
+    """Users are never compiled: what they do depends on the stage and on what was clicked before."""
+    return source(stage, masks)

@@ -66,6 +66,7 @@ class PromptableTrainer(PlannedTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.click_validations_left = CLICK_VALIDATIONS
         self.click_generator = torch.Generator(device=self.device)
+        self.session_generator = torch.Generator()
         self.logger.local_logger = ClickLogger()
         self.practises = False
 
@@ -111,9 +112,10 @@ class PromptableTrainer(PlannedTrainer):
         super().on_train_epoch_start()
         # Reseeding each epoch makes a continued training draw the clicks that an uninterrupted one would have drawn.
         self.click_generator.manual_seed(1000 * self.current_epoch + self.local_rank)
+        self.session_generator.manual_seed(self.current_epoch)  # one for all: with DDP the longest is waited for
         self.begin_practice_if_due()
         if self.promptable.has_initial_masks:  # given weights may have practised
-            self.promptable.neighbourhood.practised.fill_(self.practises)
+            self.promptable.neighbourhood.set_practised(self.practises)
 
     def begin_practice_if_due(self) -> bool:
         """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""
@@ -127,7 +129,7 @@ class PromptableTrainer(PlannedTrainer):
     def begin_practice(self) -> None:
         """From now on clicks are practised, on images that are not augmented but for mirroring."""
         self.practises = True
-        self.promptable.neighbourhood.practised.fill_(True)
+        self.promptable.neighbourhood.set_practised(True)
         self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, self.practice_recipe.steps_per_epoch)
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):  # one with worker processes
@@ -143,7 +145,7 @@ class PromptableTrainer(PlannedTrainer):
             n_auto_stages=self.n_stages - self.n_click_stages,
             n_click_stages=self.n_click_stages,
             progress=self.budget_fraction,
-            generator=self.click_generator,
+            generator=self.session_generator,
         )
         if self.promptable.has_initial_masks:
             session = session._replace(silent=range(max(session.first_click, session.silent.stop)))
@@ -163,7 +165,9 @@ class PromptableTrainer(PlannedTrainer):
             batch = next(self.dataloader_train)
         if self.practises:
             return self.practice_step(batch)
-        data, targets, classes = self._on_device(batch, self.draw_classes())
+        data, target = self._on_device(batch)
+        classes = self.draw_classes()
+        targets = self._targets(target, classes)
         session = self.draw_session()
         clicks = self._clicks(targets, session.first_click)
         if self.promptable.has_initial_masks:
@@ -171,7 +175,7 @@ class PromptableTrainer(PlannedTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
-            loss = self.step_loss(outputs, targets, batch["target"], clicks)
+            loss = self.step_loss(outputs, targets, target, clicks)
         if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the gradients of what clicks need
             loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
@@ -179,7 +183,9 @@ class PromptableTrainer(PlannedTrainer):
 
     def practice_step(self, batch: dict) -> dict:
         """As many updates as a session has clicks; the mean of their losses."""
-        data, targets, classes = self._on_device(batch, self.draw_classes())
+        data, target = self._on_device(batch)
+        classes = self.draw_classes()
+        targets = self._targets(target, classes)
         user = self._clicks(targets, 0, CarefulClicks, spacing=self.configuration_manager.spacing)
         self.promptable.eval()
         self.promptable.neighbourhood.train()
@@ -191,7 +197,7 @@ class PromptableTrainer(PlannedTrainer):
             with self._autocast():
                 loss = next(rounds, None)
             if loss is None:
-                return {"loss": np.mean(losses)}
+                return {"loss": torch.stack(losses).mean().cpu().numpy()}
             self.optimizer.zero_grad(set_to_none=True)
             self._backward(loss)
             if self.is_ddp:  # its own averaging needs its own forward pass
@@ -199,7 +205,7 @@ class PromptableTrainer(PlannedTrainer):
                     dist.all_reduce(parameter.grad)
                     parameter.grad /= dist.get_world_size()
             self._step()
-            losses.append(loss.item())
+            losses.append(loss.detach())
 
     def step_loss(
         self,
@@ -248,7 +254,9 @@ class PromptableTrainer(PlannedTrainer):
         """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
         corrects the automatic mask, or begins without one where trainings only do that; 0 for classes beyond the
         number of a training step, of which the same ones are clicked every time."""
-        data, targets, classes = self._on_device(batch, self._validated_classes())
+        data, target = self._on_device(batch)
+        classes = self._validated_classes()
+        targets = self._targets(target, classes)
         first = self.promptable.n_auto_stages if self.click_recipe.p_from_nothing < 1 else 0
         with self._autocast():
             logits = self.network(data, self._clicks(targets, first), self.n_stages, classes)[-1]
@@ -277,16 +285,24 @@ class PromptableTrainer(PlannedTrainer):
         n, most = self.promptable.num_classes, self.max_classes_per_step
         return None if n <= most else torch.linspace(0, n - 1, most, device=self.device).long()
 
-    def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Targets, Tensor | None]:
-        """Image, targets of ``classes`` (None for all), and these classes."""
-        targets = split_targets(
-            finest(batch["target"]).to(self.device, non_blocking=True),
+    def _on_device(self, batch: dict) -> tuple[Tensor, Tensor | list[Tensor]]:
+        """Image, and nnU-Net's target, a list with deep supervision."""
+        target = batch["target"]
+        if isinstance(target, list):
+            target = [level.to(self.device, non_blocking=True) for level in target]
+        else:
+            target = target.to(self.device, non_blocking=True)
+        return batch["data"].to(self.device, non_blocking=True), target
+
+    def _targets(self, target: Tensor | list[Tensor], classes: Tensor | None) -> Targets:
+        """Of ``classes``, None for all."""
+        return split_targets(
+            finest(target),
             num_classes=self.promptable.num_classes,
             has_regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
             classes=classes,
         )
-        return batch["data"].to(self.device, non_blocking=True), targets, classes
 
     def _clicks(
         self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks, **options: Any

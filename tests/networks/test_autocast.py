@@ -41,7 +41,7 @@ def autocast(monkeypatch):
 def test_a_click_moves_masks_of_either_precision(autocast, make, practised):
     torch.manual_seed(0)
     network = make().eval()
-    network.neighbourhood.practised.fill_(practised)
+    network.neighbourhood.set_practised(practised)
     clicks = Points(torch.tensor([[[[8, 8, 8]], [[4, 4, 4]]]]), torch.tensor([[[1], [-1]]]))
     masks = torch.full((1, 2, *PATCH), -3.0)
     masks[:, :, :4] = 3.0

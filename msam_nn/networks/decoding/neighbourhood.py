@@ -74,6 +74,7 @@ class Neighbourhood(nn.Module):
 
     Attributes:
         practised: bool, kept with the weights: it has learned alone (:mod:`msam_nn.trainers.clicks.practice`).
+        has_practised: the same beside the device, to be asked without waiting for it.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -88,6 +89,8 @@ class Neighbourhood(nn.Module):
         offsets = torch.linspace(-1, 1, CELLS)
         fading = torch.exp(-0.5 * (offsets / FADING) ** 2)
         self.register_buffer("practised", torch.zeros((), dtype=torch.bool))
+        self.has_practised = False
+        self.register_load_state_dict_post_hook(_read_practised)
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("fading", fading[:, None, None] * fading[:, None] * fading, persistent=False)
 
@@ -123,10 +126,15 @@ class Neighbourhood(nn.Module):
             added = added + torch.einsum("bqzyx,bqiz,bqjy,bqlx->bqijl", look.added, *look.back)
         return added
 
+    def set_practised(self, practised: bool) -> None:
+        """Say whether it has learned alone."""
+        self.practised.fill_(practised)
+        self.has_practised = practised
+
     def left_to_decoder(self, following: Following) -> Tensor | None:
         """The share of a mask decoder's correction that is wanted at each voxel, ``(B, K, D, H, W)``, or None for none
         at all: where clicks act, and once this network has practised only of clicks that tell no size."""
-        if not self.practised:
+        if not self.has_practised:
             return following.reach
         if not following.unbounded.any():
             return None
@@ -225,6 +233,10 @@ def sample_each(values: Tensor, places: Tensor) -> Tensor:
     """Values ``(B, Q, C, D, H, W)`` of each mask at its own click's cells, ``(B, Q, C, c, c, c)``."""
     each = sample(values.flatten(0, 1), places.flatten(0, 1)[:, None], values.shape[3:])
     return each[:, 0].unflatten(0, values.shape[:2])
+
+
+def _read_practised(module: Neighbourhood, _: object) -> None:
+    module.has_practised = bool(module.practised)
 
 
 def _at_click(cells: Tensor) -> Tensor:

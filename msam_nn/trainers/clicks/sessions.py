@@ -49,9 +49,9 @@ class ClickRecipe:
         """
         Arguments:
             progress: share of the training that has passed, 0 to 1.
-            generator: decides everything, on whatever device it lives.
+            generator: decides everything; of the CPU, so that nobody waits for a GPU to know how the step goes on.
         """
-        kind, length, beginning = torch.rand(3, generator=generator, device=generator.device).tolist()
+        kind, length, beginning = torch.rand(3, generator=generator).tolist()
         if kind < self.p_automatic:
             return Session(n_auto_stages, n_auto_stages)
         if kind < self.p_automatic + (1 - self.p_automatic) * self.p_long:

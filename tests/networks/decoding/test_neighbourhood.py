@@ -112,7 +112,7 @@ def test_once_practised_the_decoder_is_left_clicks_that_tell_no_size():
     network, clicks = trained(), click((12, 12, 12), classes=2)
     following = follow_points(torch.cat([ball(25, 6), torch.full((1, 1, 25, 25, 25), -1.0)], 1), clicks, unit=(1, 1, 1))
     assert network.left_to_decoder(following) is following.reach
-    network.practised.fill_(True)
+    network.set_practised(True)
     share = network.left_to_decoder(following)
     assert not share[:, 0].any() and (share[:, 1] == 1).all()
     bounded = follow_points(ball(25, 6), click((12, 12, 12)), unit=(1, 1, 1))

@@ -85,7 +85,7 @@ def test_once_practised_the_network_around_clicks_answers_alone(monkeypatch):
     nothing = model.resume(masks.clone())
     masks[:, :, :3] = 2.0
     before, unsized = (model.refine(features, clicks, state).logits for state in (model.resume(masks), nothing))
-    model.neighbourhood.practised.fill_(True)
+    model.neighbourhood.set_practised(True)
     assert torch.equal(model.refine(features, clicks, nothing).logits, unsized)
     monkeypatch.delattr(type(model), "correction")
     after = model.refine(features, clicks, model.resume(masks)).logits

@@ -113,7 +113,7 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     trainer, plain = make_trainer(num_epochs=4), batch_of(label_batch())
     monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([plain]), "validation"))
     trainer.current_epoch = 2
-    trainer.msam.neighbourhood.practised.fill_(True)  # as given weights may have
+    trainer.msam.neighbourhood.set_practised(True)  # as given weights may have
     trainer.on_train_epoch_start()
     assert not trainer.msam.neighbourhood.practised
     trainer.train_step(batch_of(label_batch()))
@@ -150,9 +150,24 @@ def test_practised_images_are_mirrored_and_nothing_else(make_trainer, monkeypatc
     assert transforms[0].p_rotation == transforms[0].p_scaling == 0
 
 
+class OnTheHost(torch.Tensor):
+    """Stays there until it is moved, also where the device is the host."""
+
+    def to(self, *_, **__):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_targets_of_every_level_are_moved_to_the_device(make_trainer):
+    trainer = make_trainer()
+    target = [level.as_subclass(OnTheHost) for level in (label_batch(), label_batch()[:, :, ::2, ::2, ::2])]
+    data, moved = trainer._on_device({"data": torch.zeros(1).as_subclass(OnTheHost), "target": target})
+    assert [type(x) for x in (data, *moved)] == [torch.Tensor] * 3
+    assert type(trainer._on_device({"data": data, "target": target[0]})[1]) is torch.Tensor
+
+
 def test_each_stage_is_judged_by_its_own_clicks_and_the_masks_they_correct(make_trainer):
     trainer = make_trainer()
-    targets = trainer._on_device({"data": torch.zeros(1), "target": label_batch()}, None)[1]
+    targets = trainer._targets(label_batch(), None)
     shown = torch.randn(3, 2, 2, 16, 32, 32)
     clicks = [Points(torch.tensor([4, 8, 9 + n]).expand(2, 2, 1, 3), torch.ones(2, 2, 1)) for n in range(3)]
     record = Recorder(RecordedPrompts(clicks), silent=range(1))

@@ -30,7 +30,7 @@ def main(rank: int, folder: Path) -> None:
     for step in range(3):
         if step == 2:
             trainer.practises, trainer.current_epoch = True, trainer.num_epochs - 1
-            trainer.promptable.neighbourhood.practised.fill_(True)
+            trainer.promptable.neighbourhood.set_practised(True)
         target = torch.randint(0, 3, (1, 1, 16, 32, 32), generator=generator).short()
         scales = [target, target[..., ::2, ::2]]
         image = torch.randn(1, 1, 16, 32, 32, generator=generator)

@@ -279,7 +279,7 @@ def test_a_click_acts_in_its_own_stage_only(make):
 def test_once_practised_the_prompt_path_is_asked_only_without_a_border(make):
     trainer = make()
     network, image = trainer.network.eval(), batch(trainer)["data"][:1]
-    network.neighbourhood.practised.fill_(True)
+    network.neighbourhood.set_practised(True)
     with torch.no_grad():
         features = network.encode(image)
         masks = torch.full((1, network.num_classes, 16, 32, 32), -2.0)
