@@ -57,12 +57,13 @@ def insist_on_sound_file(file: Path) -> None:
         size = _decompressed_size(file)
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise UserError(
-            f"{file} is damaged or no NIfTI ({first_line(error).rstrip('.')}): copy or export it again."
+            f"{file} is damaged or no NIfTI and cannot be read ({first_line(error).rstrip('.')}): copy or export it "
+            f"again."
         ) from error
     if size < needed:
         raise UserError(f"{file} ends after {size:,} of {needed:,} bytes: copy or export it again.")
     if image.get_data_dtype().kind == "f" and not np.isfinite(np.asanyarray(image.dataobj)).all():
-        raise UserError(f"{file} holds voxels that are NaN or infinite: replace them by the value of the background.")
+        raise UserError(f"{file} has NaN or infinite voxels: replace them by the value of the background.")
 
 
 def _decompressed_size(file: Path) -> int:
