@@ -165,9 +165,8 @@ class PromptableTrainer(PlannedTrainer):
             batch = next(self.dataloader_train)
         if self.practises:
             return self.practice_step(batch)
-        data, target = self._on_device(batch)
         classes = self.draw_classes()
-        targets = self._targets(target, classes)
+        data, target, targets = self._on_device(batch, classes)
         session = self.draw_session()
         clicks = self._clicks(targets, session.first_click)
         if self.promptable.has_initial_masks:
@@ -183,9 +182,8 @@ class PromptableTrainer(PlannedTrainer):
 
     def practice_step(self, batch: dict) -> dict:
         """As many updates as a session has clicks; the mean of their losses."""
-        data, target = self._on_device(batch)
         classes = self.draw_classes()
-        targets = self._targets(target, classes)
+        data, _, targets = self._on_device(batch, classes)
         user = self._clicks(targets, 0, CarefulClicks, spacing=self.configuration_manager.spacing)
         self.promptable.eval()
         self.promptable.neighbourhood.train()
@@ -254,9 +252,8 @@ class PromptableTrainer(PlannedTrainer):
         """``(3, K)`` true positives, false positives and false negatives after the last click of a session that
         corrects the automatic mask, or begins without one where trainings only do that; 0 for classes beyond the
         number of a training step, of which the same ones are clicked every time."""
-        data, target = self._on_device(batch)
         classes = self._validated_classes()
-        targets = self._targets(target, classes)
+        data, _, targets = self._on_device(batch, classes)
         first = self.promptable.n_auto_stages if self.click_recipe.p_from_nothing < 1 else 0
         with self._autocast():
             logits = self.network(data, self._clicks(targets, first), self.n_stages, classes)[-1]
@@ -285,24 +282,21 @@ class PromptableTrainer(PlannedTrainer):
         n, most = self.promptable.num_classes, self.max_classes_per_step
         return None if n <= most else torch.linspace(0, n - 1, most, device=self.device).long()
 
-    def _on_device(self, batch: dict) -> tuple[Tensor, Tensor | list[Tensor]]:
-        """Image, and nnU-Net's target, a list with deep supervision."""
+    def _on_device(self, batch: dict, classes: Tensor | None) -> tuple[Tensor, Tensor | list[Tensor], Targets]:
+        """Image, nnU-Net's target (a list with deep supervision), and what it says of ``classes``, None for all."""
         target = batch["target"]
         if isinstance(target, list):
             target = [level.to(self.device, non_blocking=True) for level in target]
         else:
             target = target.to(self.device, non_blocking=True)
-        return batch["data"].to(self.device, non_blocking=True), target
-
-    def _targets(self, target: Tensor | list[Tensor], classes: Tensor | None) -> Targets:
-        """Of ``classes``, None for all."""
-        return split_targets(
+        targets = split_targets(
             finest(target),
             num_classes=self.promptable.num_classes,
             has_regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
             classes=classes,
         )
+        return batch["data"].to(self.device, non_blocking=True), target, targets
 
     def _clicks(
         self, targets: Targets, first_click: int, user: type[SimulatedClicks] = SimulatedClicks, **options: Any

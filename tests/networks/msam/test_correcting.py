@@ -4,16 +4,18 @@ import torch
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import follow_points
 from msam_nn.networks.msam import CorrectingMSAM
+from msam_nn.prompts import Recorder, SimulatedClicks
+from msam_nn.trainers.clicks.sessions import ClickRecipe
 
 from ..golden import tiny_config, tiny_image, tiny_model
 
 CORRECTING = dict(pyramid=(4, 6, 8), initial_masks=True, click_sigma=2.0)
 
 
-def fresh(**changes):
+def fresh(deep_supervision=False, **changes):
     """As a training begins, unlike ``tiny_model``, where every parameter matters."""
     torch.manual_seed(0)
-    return CorrectingMSAM(tiny_config(**CORRECTING, **changes))
+    return CorrectingMSAM(tiny_config(**CORRECTING, **changes), deep_supervision)
 
 
 def click(model, voxel=(3, 5, 7), label=1, classes=None):
@@ -151,3 +153,31 @@ def test_what_cannot_have_initial_masks_is_refused():
         tiny_config(initial_masks=True)
     with pytest.raises(ValueError, match="an encoder that trains"):
         tiny_config(**CORRECTING, freeze_encoder=True)
+
+
+def test_sessions_of_all_kinds_run_on_a_compiled_network():
+    """As nnU-Net compiles it on a GPU. The compiler's front end, which fails or recompiles, is the same on a CPU."""
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    model = fresh(num_classes=2, deep_supervision=True).train()
+    model.freeze_multimask_output()
+    compiled = torch.compile(model, backend=backend)
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, 2, *model.patch_size, generator=generator) > 0.9
+    for step in range(14):
+        session = ClickRecipe(p_automatic=0.5).draw(
+            n_auto_stages=1, n_click_stages=3, progress=step / 14, generator=generator
+        )
+        silent = range(max(session.first_click, session.silent.stop))
+        user = SimulatedClicks(
+            target, first_click=session.first_click, p_central=0.5, reach=model.click_reach, generator=generator
+        )
+        _, stages = compiled(tiny_image(model), Recorder(user, silent), session.n_stages, None, silent)
+        assert len(stages) == session.n_stages - len(silent)
+    torch.compiler.reset()
+    assert 0 < len(graphs) <= 16

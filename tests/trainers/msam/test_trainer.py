@@ -160,14 +160,14 @@ class OnTheHost(torch.Tensor):
 def test_targets_of_every_level_are_moved_to_the_device(make_trainer):
     trainer = make_trainer()
     target = [level.as_subclass(OnTheHost) for level in (label_batch(), label_batch()[:, :, ::2, ::2, ::2])]
-    data, moved = trainer._on_device({"data": torch.zeros(1).as_subclass(OnTheHost), "target": target})
+    data, moved, _ = trainer._on_device({"data": torch.zeros(1).as_subclass(OnTheHost), "target": target}, None)
     assert [type(x) for x in (data, *moved)] == [torch.Tensor] * 3
-    assert type(trainer._on_device({"data": data, "target": target[0]})[1]) is torch.Tensor
+    assert type(trainer._on_device({"data": data, "target": target[0]}, None)[1]) is torch.Tensor
 
 
 def test_each_stage_is_judged_by_its_own_clicks_and_the_masks_they_correct(make_trainer):
     trainer = make_trainer()
-    targets = trainer._targets(label_batch(), None)
+    targets = trainer._on_device({"data": torch.zeros(1), "target": label_batch()}, None)[2]
     shown = torch.randn(3, 2, 2, 16, 32, 32)
     clicks = [Points(torch.tensor([4, 8, 9 + n]).expand(2, 2, 1, 3), torch.ones(2, 2, 1)) for n in range(3)]
     record = Recorder(RecordedPrompts(clicks), silent=range(1))
