@@ -19,7 +19,8 @@ class Settings:
     api_key: asked from every client; needed on a host that others reach.
     max_upload_bytes: of a request's body, and of the array in it.
     save_to: the folder for masks and prompts; None writes nothing.
-    idle_timeout, liveness_timeout: seconds after the last action, and after the last sign of life, of a client.
+    idle_timeout, liveness_timeout: seconds after the last action, and after the last sign of life, of a client; from a
+        page in a hidden tab, whose timers browsers slow down, signs of life come once a minute.
 
     Raises:
         UserError: for a host that others reach, without a key.
@@ -35,7 +36,7 @@ class Settings:
     max_upload_bytes: int = 2 << 30
     save_to: Path | None = None
     idle_timeout: float = 600.0
-    liveness_timeout: float = 60.0
+    liveness_timeout: float = 180.0
 
     def __post_init__(self) -> None:
         insist_on_key(self.host, self.api_key)

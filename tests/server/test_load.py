@@ -98,14 +98,19 @@ def raw(server, request, body=b""):
     return connection
 
 
-def upload(token, length):
-    return f"POST /set_image HTTP/1.1\nHost: localhost\nX-Lease-Token: {token}\nContent-Length: {length}\n\n"
+UPLOADS = ("POST", "/set_image"), ("PUT", "/page/api/image/0")
+"""A viewer's and the page's."""
 
 
-def test_a_client_killed_in_mid_upload_frees_its_session(serve):
+def upload(token, length, method="POST", path="/set_image"):
+    return f"{method} {path} HTTP/1.1\nHost: localhost\nX-Lease-Token: {token}\nContent-Length: {length}\n\n"
+
+
+@pytest.mark.parametrize(("method", "path"), UPLOADS)
+def test_a_client_killed_in_mid_upload_frees_its_session(serve, method, path):
     server = serve(max_sessions=1, liveness_timeout=0.5)
     token = httpx.post(f"{server.url}/claim").json()["lease_token"]
-    connection = raw(server, upload(token, 10_000_000), b"NNIA" * 1000)
+    connection = raw(server, upload(token, 10_000_000, method, path), b"NNIA" * 1000)
     lease = server.registry.find(token)
     until(lambda: lease.in_flight == 1)
     time.sleep(0.7)
@@ -114,6 +119,19 @@ def test_a_client_killed_in_mid_upload_frees_its_session(serve):
     connection.close()
     until(lambda: httpx.post(f"{server.url}/claim").status_code == 200)
     assert lease.gone
+
+
+@pytest.mark.parametrize(("method", "path"), UPLOADS)
+def test_bodies_of_a_lease_come_in_one_at_a_time(serve, method, path):
+    server = serve()
+    headers = {"X-Lease-Token": httpx.post(f"{server.url}/claim").json()["lease_token"]}
+    connection = raw(server, upload(headers["X-Lease-Token"], 1000, method, path), b"NNIA")
+    lease = server.registry.find(headers["X-Lease-Token"])
+    until(lambda: lease.in_flight == 1)
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.request(method, server.url + path, headers=headers, content=b"another", timeout=1)
+    connection.close()
+    assert httpx.request(method, server.url + path, headers=headers, content=b"another").status_code in (200, 400)
 
 
 def test_a_slow_client_holds_nobody_up_and_is_ended(serve, connect, monkeypatch):

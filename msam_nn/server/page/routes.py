@@ -24,8 +24,9 @@ from msam_nn.errors import UserError
 from msam_nn.server.images import FileImage
 from msam_nn.server.page.prompts import Prompt
 from msam_nn.server.page.uploads import Upload
+from msam_nn.server.status import Status
 from msam_nn.server.transport.bodies import read_body
-from msam_nn.server.transport.leases import LeaseGone
+from msam_nn.server.transport.leases import Lease, LeaseGone
 from msam_nn.server.worker import Refused
 
 FOLDER = Path(__file__).parent
@@ -53,6 +54,7 @@ def make_router(registry, worker, settings) -> APIRouter:
     router = APIRouter()
     uploads: WeakKeyDictionary = WeakKeyDictionary()
     background: set[asyncio.Task] = set()
+    predicted: set[Lease] = set()
 
     async def start(work: Coroutine) -> None:
         """Begin something slow, before the client's next request can."""
@@ -112,12 +114,13 @@ def make_router(registry, worker, settings) -> APIRouter:
         with registry.using(token) as lease:
             if not 0 <= channel < len(settings.model.channel_names):
                 raise Refused(f"The model takes {len(settings.model.channel_names)} channel(s), not {channel + 1}.")
-            content = await read_body(request, settings.max_upload_bytes)
-            upload = uploads.setdefault(lease, Upload())
-            try:
-                await asyncio.to_thread(upload.add, channel, content, settings.max_upload_bytes)
-            except UserError as error:
-                raise Refused(str(error)) from error
+            async with lease.uploading:
+                content = await read_body(request, settings.max_upload_bytes)
+                upload = uploads.setdefault(lease, Upload())
+                try:
+                    await asyncio.to_thread(upload.add, channel, content, settings.max_upload_bytes)
+                except UserError as error:
+                    raise Refused(str(error)) from error
         return {}
 
     @router.post("/page/api/open")
@@ -147,22 +150,28 @@ def make_router(registry, worker, settings) -> APIRouter:
 
     @router.get("/page/api/status")
     async def status(token: LeaseToken = None) -> dict:
+        """Of the session; an image whose automatic prediction waits for its turn is being predicted, too."""
         with registry.using(token, active=False) as lease:
             now = lease.session.status
+            if now.state == "ready" and lease in predicted:
+                now = Status("predicting")
             return {"state": now.state, "progress": now.progress, "message": now.message}
 
     @router.post("/page/api/automatic")
     async def automatic(token: LeaseToken = None) -> dict:
-        with registry.using(token):
-            await start(predict(token))
+        with registry.using(token) as lease:
+            await start(predict(lease))
         return {}
 
-    async def predict(token: str | None) -> None:
+    async def predict(lease: Lease) -> None:
+        predicted.add(lease)
         try:
-            with registry.using(token) as lease:
+            with registry.using(lease.token):
                 await lease.run_long(lease.session.predict_automatically)
         except (Refused, LeaseGone):
             pass  # the session's status says it
+        finally:
+            predicted.discard(lease)
 
     @router.post("/page/api/prompt")
     async def prompt(prompt: Annotated[Prompt, Body()], token: LeaseToken = None) -> Response:

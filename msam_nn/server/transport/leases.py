@@ -123,7 +123,7 @@ class LeaseRegistry:
         worker: Worker,
         max_sessions: int = 3,
         idle_timeout: float = 600.0,
-        liveness_timeout: float = 60.0,
+        liveness_timeout: float = 180.0,
         clock: Callable[[], float] = time.monotonic,
         on_change: OnChange | None = None,
     ) -> None:

@@ -273,6 +273,47 @@ def test_clicks_that_wait_do_not_reach_the_next_image(user, case, monkeypatch, t
     assert user.colored(RED) == 0 and not user.mask(tmp_path).any()
 
 
+def test_clicks_while_something_is_taken_back(user, case, monkeypatch, tmp_path):
+    def slow_down(name):
+        act = getattr(InteractiveSession, name)
+        monkeypatch.setattr(InteractiveSession, name, lambda session: time.sleep(1) or act(session))
+
+    def clicks():
+        return json.loads(user.save("prompts", tmp_path / "prompts.json").read_text())["case"]["organ"]["points"]
+
+    user.open(case)
+    user.click()
+    slow_down("undo")
+    user.page.keyboard.press("Control+z")
+    user.click(5, 0)
+    [(_, text, _)], [[*voxel, _]] = user.steps(), clicks()
+    assert text == f"Click {', '.join(map(str, voxel))}"
+    user.press("Control+z")
+    user.press("Control+y")
+    assert [step[1] for step in user.steps()] == [text] and user.page.locator("#steps .undone").count() == 0
+    assert clicks() == [[*voxel, 1]]
+
+    slow_down("reset")
+    user.page.click("#reset")
+    user.click(-5, 0)
+    [(_, text, _)], [[*voxel, _]] = user.steps(), clicks()
+    assert text == f"Click {', '.join(map(str, voxel))}"
+
+
+def test_a_click_outlives_an_automatic_prediction_that_fails(user, case, model, monkeypatch):
+    def fail(*_):
+        time.sleep(1)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model.predictor, "predict_masks", fail)
+    user.open(case)
+    user.click()
+    user.page.keyboard.press("a")
+    user.click(5, 0)
+    assert "out of memory" in user.page.inner_text("#message-text")
+    assert len(user.steps()) == 2 and user.page.locator("#steps .undone").count() == 0
+
+
 def test_the_keyboard_alone(user, case):
     user.open(case)
     start, _ = user.location()

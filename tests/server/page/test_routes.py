@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import threading
 import time
 
 import httpx
@@ -89,6 +90,27 @@ def test_automatic_prediction_and_another_class(browser):
     whole[tuple(slice(*bounds) for bounds in BALL)] = 1
     whole[tuple(slice(*bounds) for bounds in box)] = labels
     assert whole[4, 5, 6] == whole[4, 5, 7] == 2
+
+
+def test_an_automatic_prediction_that_waits_for_its_turn_is_told(browser, monkeypatch, model):
+    predict, turn = InteractiveSession.predict_automatically, threading.Event()
+
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    browser.open()
+    browser.wait()
+    with monkeypatch.context() as broken:
+        broken.setattr(model.predictor, "predict_masks", fail)
+        browser.post("/page/api/automatic")
+        browser.wait()
+    assert "out of memory" in browser.get("/page/api/status").json()["message"]
+    monkeypatch.setattr(InteractiveSession, "predict_automatically", lambda session: turn.wait(60) and predict(session))
+    browser.post("/page/api/automatic")
+    assert browser.get("/page/api/status").json() == {"state": "predicting", "progress": 0, "message": ""}
+    turn.set()
+    browser.wait()
+    assert browser.get("/page/api/status").json() == {"state": "ready", "progress": 1, "message": ""}
 
 
 def test_a_new_image_forgets_the_old_one(browser):

@@ -3,6 +3,7 @@ import time
 
 import pytest
 
+from msam_nn.server.settings import Settings
 from msam_nn.server.transport.leases import MOST_WAITING, AtCapacity, LeaseGone, LeaseRegistry, TooManyRequests
 from msam_nn.server.worker import Worker
 
@@ -72,6 +73,16 @@ def test_signs_of_life_do_not_postpone_idleness():
         assert clock.now == 108
 
     run(test)
+
+
+def test_a_sign_of_life_a_minute_is_enough_even_if_one_is_lost():
+    async def test(registry, clock):
+        lease = registry.claim()
+        for clock.now in range(0, 600, 121):
+            with registry.using(lease.token, active=False):
+                pass
+
+    run(test, idle_timeout=Settings.idle_timeout, liveness_timeout=Settings.liveness_timeout)
 
 
 def test_zero_turns_a_clock_off():

@@ -8,7 +8,8 @@ export class Session {
   constructor(server, viewer, { onChange, onError, onProgress }) {
     Object.assign(this, { server, viewer, onChange, onError, onProgress });
     this.name = "";
-    this.steps = []; // {prompt, took, seconds, waiting, undone}, oldest first; took: until the mask was drawn
+    this.followed = []; // {prompt, took, seconds, undone} as on the server, oldest first; took: until the mask was drawn
+    this.waiting = []; // {prompt, waiting}: on their way to the server, in this order
     this.can = { undo: false, redo: false };
     this.busy = 0;
     this.queue = Promise.resolve();
@@ -17,6 +18,11 @@ export class Session {
 
   get isOpen() {
     return Boolean(this.name);
+  }
+
+  /** What was done and what is on its way, oldest first. */
+  get steps() {
+    return [...this.followed, ...this.waiting];
   }
 
   /** Clicks that hold now, for the marks. */
@@ -41,58 +47,51 @@ export class Session {
       this.onProgress(null);
     }
     this.name = name;
-    this.steps = [];
+    this.followed = [];
     this.can = { undo: false, redo: false };
     this.onChange();
     this.#watch().catch(this.onError);
   }
 
   prompt(prompt) {
-    const step = { prompt, waiting: true };
-    this.steps = [...this.steps.filter(({ undone }) => !undone), step];
-    const drop = () => (this.steps = this.steps.filter((other) => other !== step));
     return this.#do(
       () => this.server.prompt(prompt),
       ({ done, took, seconds }) => {
-        Object.assign(step, { waiting: false, took, seconds });
-        if (!done) drop();
+        if (done) this.followed = [...this.followed.filter(({ undone }) => !undone), { prompt, took, seconds }];
       },
-      drop,
+      prompt,
     );
   }
 
   undo() {
     return this.#do(() => this.server.undo(), ({ done }) => {
-      const last = this.steps.findLast(({ undone, waiting, prompt }) => !undone && !waiting && prompt.kind !== "automatic");
+      const last = this.followed.findLast(({ undone, prompt }) => !undone && prompt.kind !== "automatic");
       if (done && last) last.undone = true;
     });
   }
 
   redo() {
     return this.#do(() => this.server.redo(), ({ done }) => {
-      const next = this.steps.find(({ undone }) => undone);
+      const next = this.followed.find(({ undone }) => undone);
       if (done && next) next.undone = false;
     });
   }
 
   reset() {
-    return this.#do(() => this.server.reset(), () => (this.steps = this.steps.filter(({ prompt }) => prompt.kind === "automatic")));
+    return this.#do(() => this.server.reset(), () => (this.followed = this.followed.filter(({ prompt }) => prompt.kind === "automatic")));
   }
 
   /** Predict without prompts; those there are will be forgotten. */
   automatic() {
-    const step = { prompt: { kind: "automatic" }, waiting: true };
-    const before = this.steps;
+    const prompt = { kind: "automatic" };
     return this.#do(
       async () => {
-        this.steps = [step];
-        this.onChange();
         await this.server.startAutomatic();
         await this.#watch();
         return this.leaving ? null : this.server.changes();
       },
-      ({ took }) => Object.assign(step, { waiting: false, took }),
-      () => (this.steps = before),
+      ({ took }) => (this.followed = [{ prompt, took }]),
+      prompt,
     );
   }
 
@@ -112,22 +111,25 @@ export class Session {
     }
   }
 
-  #do(ask, onDone, onFailed = () => {}) {
+  /** prompt: one that is shown while it waits. */
+  #do(ask, onDone, prompt) {
+    const waits = { prompt, waiting: true };
+    if (prompt) this.waiting = [...this.waiting, waits];
     this.busy++;
     this.onChange();
     this.queue = this.queue.then(async () => {
       try {
         const start = performance.now();
         const answer = this.leaving ? null : await ask();
-        if (!answer) return onFailed();
+        if (!answer) return;
         if (answer.box) this.viewer.mask.write(answer.box, answer.block);
         answer.took = (performance.now() - start) / 1000;
         this.can = { undo: answer.can_undo, redo: answer.can_redo };
         onDone(answer);
       } catch (error) {
-        onFailed();
         this.onError(error);
       } finally {
+        this.waiting = this.waiting.filter((other) => other !== waits);
         this.busy--;
         this.onChange();
       }
