@@ -4,10 +4,10 @@
         --network '{"n_auto_stages": 1}' --clicks '{"p_long": 0}' -o trials.jsonl
 
 CPU time is what other work on the machine does not distort. ``nnUNet_preprocessed`` holds the planned data set. Scores
-are Dice in the preprocessed grid, mean over classes and cases: automatic by sliding window without mirroring, and after
-clicks in the centre of the largest error in one window around the objects, by the network alone and with the
-corrections that prediction adds (the clicks then go where the corrected mask is wrong). Final figures come from the
-package's own commands: ``MSAMTrainer_5cpuminutes``, ``nnUNetv2_predict``, ``msam clicks``.
+are those of ``trials.py``: automatic by sliding window without mirroring, and after clicks in the centre of the largest
+error in one window around the objects, by the network alone and with the corrections that prediction adds (the clicks
+then go where the corrected mask is wrong). Final figures come from the package's own commands:
+``MSAMTrainer_5cpuminutes``, ``nnUNetv2_predict``, ``msam clicks``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,6 @@ def main() -> None:
     result = {k: str(v) if isinstance(v, Path) else v for k, v in vars(arguments).items() if k != "output"}
     result |= {"steps": steps, "dice": round(automatic, 4), "seconds a case": round(seconds, 3)}
     if isinstance(trainer.network, PromptableNetwork):
-        result["network"] = {**arguments.network}
         for name, corrected in (("clicks", False), ("clicks, corrected", True)):
             result[f"dice after {name}"] = click_curve(trainer.network, cases[: arguments.click_cases], corrected)
     with arguments.output.open("a", encoding="utf-8") as file:

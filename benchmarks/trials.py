@@ -1,6 +1,7 @@
 """One trial: train for a budget of seconds, then score validation cases, automatic and after clicks.
 
-What ``ablations.py`` and ``gpu.py`` share. Scores are Dice in the preprocessed grid, mean over classes and cases.
+What ``ablations.py`` and ``gpu.py`` share, for classes that exclude each other. Scores are Dice in the preprocessed
+grid, mean over the classes that a case has, as in ``msam clicks``, and over the cases that have any.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from torch import Tensor
 
 from msam_nn.metrics.scores import dice
-from msam_nn.networks import Points, PromptableNetwork
-from msam_nn.networks.decoding.corrections import honour_points
-from msam_nn.prompts import click_of_largest_error, foreground
+from msam_nn.networks import PromptableNetwork
+from msam_nn.prompts import CarefulClicks
 
 N_CLICKS = 10
 REPORTED = (0, 1, 3, 5, 10)
@@ -84,17 +84,27 @@ def train(trainer: nnUNetTrainer, seconds: float, seed: int, clock: Callable[[],
 
 
 def validation_cases(trainer: nnUNetTrainer, n_cases: int) -> list[Case]:
-    """The fold's first validation cases."""
+    """The fold's first validation cases that have foreground."""
     _, validation = trainer.get_tr_and_val_datasets()
     cases = []
-    for name in sorted(validation.identifiers)[:n_cases]:
+    for name in sorted(validation.identifiers):
         image, truth, *_ = validation.load_case(name)
-        cases.append((torch.from_numpy(np.asarray(image)).float(), np.asarray(truth)[0]))
+        if (np.asarray(truth) > 0).any():
+            cases.append((torch.from_numpy(np.asarray(image)).float(), np.asarray(truth)[0]))
+        if len(cases) == n_cases:
+            break
     return cases
 
 
-def mean_dice(labels: np.ndarray, truth: np.ndarray, n_classes: int) -> float:
-    return float(np.nanmean([dice(labels == c, truth == c) for c in range(1, n_classes + 1)]))
+def class_masks(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Bool ``(K, D, H, W)``."""
+    return np.stack([labels == c for c in range(1, n_classes + 1)])
+
+
+def mean_dice(found: np.ndarray, truth: np.ndarray) -> float:
+    """Of bool masks ``(K, D, H, W)``, over the classes that are there; NaN if none is."""
+    scores = [dice(mask, target) for mask, target in zip(found, truth, strict=True) if target.any()]
+    return float(np.mean(scores)) if scores else float("nan")
 
 
 def automatic_dice(trainer: nnUNetTrainer, cases: list[Case], clock: Callable[[], float]) -> tuple[float, float]:
@@ -108,69 +118,50 @@ def automatic_dice(trainer: nnUNetTrainer, cases: list[Case], clock: Callable[[]
     with torch.no_grad():
         found = [predictor.predict_sliding_window_return_logits(image).argmax(0).cpu().numpy() for image, _ in cases]
     seconds = (clock() - begin) / len(cases)
-    scores = [mean_dice(labels, truth, n_classes) for labels, (_, truth) in zip(found, cases, strict=True)]
+    scores = [
+        mean_dice(class_masks(labels, n_classes), class_masks(truth, n_classes))
+        for labels, (_, truth) in zip(found, cases, strict=True)
+    ]
     return float(np.mean(scores)), seconds
 
 
-class CarefulUser:
-    """Clicks the centre of each class's largest error after the automatic stages, and scores what it sees.
+class ScoredUser(CarefulClicks):
+    """Takes note of the Dice of the masks it sees."""
 
-    Arguments:
-        n_auto_stages: stages before the first click; with 0 the first click falls on an empty mask.
-        corrected: whether it sees the corrections that prediction adds.
-    """
-
-    def __init__(self, network: PromptableNetwork, truth: np.ndarray, corrected: bool, n_auto_stages: int) -> None:
-        self.network, self.truth, self.corrected, self.n_auto_stages = network, truth, corrected, n_auto_stages
-        self.given: list[Points] = []
+    def __init__(self, target: Tensor, **options: Any) -> None:
+        super().__init__(target, **options)
         self.scores: list[float] = []
 
-    def see(self, masks: Tensor) -> Tensor:
-        """Take note of the Dice of mask logits ``(1, K, D, H, W)``, corrected where wished; returns them on the CPU."""
-        masks = masks.float().cpu()
-        if self.corrected and self.given:
-            clicks = Points(*(torch.cat(parts, dim=2) for parts in zip(*self.given, strict=True)))
-            reach, exclusive = self.network.click_reach, self.network.background
-            masks = honour_points(masks, clicks, sigma=reach, exclusive=exclusive)
-        labels = self.network.add_background(masks)[0].argmax(0).numpy()
-        self.scores.append(mean_dice(labels, self.truth, self.network.num_classes))
-        return masks
-
-    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
-        if stage < self.n_auto_stages:
-            return None
-        if masks is None:
-            masks = torch.full((1, self.network.num_classes, *self.truth.shape), -1.0)
-        found = foreground(self.see(masks), exclusive=True)[0].numpy()
-        points = torch.zeros(1, len(found), 1, 3)
-        labels = torch.full((1, len(found), 1), -1)
-        for index, mask in enumerate(found):
-            if click := click_of_largest_error(mask, self.truth == index + 1):
-                points[0, index, 0], labels[0, index, 0] = torch.tensor(click[0]), click[1]
-        self.given.append(Points(points, labels))
-        device = next(self.network.parameters()).device
-        return Points(points.to(device), labels.to(device))
+    def error(self, masks: Tensor | None) -> Tensor:
+        error = super().error(masks)
+        seen = error ^ self.target
+        self.scores.append(mean_dice(seen[0].cpu().numpy(), self.target[0].cpu().numpy()))
+        return error
 
 
 def click_curve(
     network: PromptableNetwork, cases: list[Case], corrected: bool, n_auto_stages: int | None = None
 ) -> dict[int, float]:
-    """Mean Dice after so many clicks a class, in one window around each case's foreground.
+    """Mean Dice after so many clicks a class, in one window around each case's foreground; the clicks fall in the
+    centre of the largest error.
 
     Arguments:
-        n_auto_stages: the network's own by default; 0 starts from an empty mask.
+        corrected: whether the user sees the corrections that prediction adds.
+        n_auto_stages: before the first click, the network's own by default; 0 starts from an empty mask.
     """
     device = next(network.parameters()).device
     n_auto_stages = network.n_auto_stages if n_auto_stages is None else n_auto_stages
+    reach = network.click_reach if corrected else None
     curves = []
     for image, truth in cases:
         image, truth = window_around_foreground(image, truth, network.patch_size)
-        user = CarefulUser(network, truth, corrected, n_auto_stages)
+        target = torch.from_numpy(class_masks(truth, network.num_classes))[None].to(device)
+        user = ScoredUser(target, first_click=n_auto_stages, reach=reach)
         with torch.no_grad(), torch.autocast(device.type) if device.type == "cuda" else nullcontext():
             last = network(image[None].to(device), user, n_auto_stages + N_CLICKS)[-1]
-            user.see(last[:, 1:])
+            user.error(last[:, 1:])
         curves.append(user.scores)
-    mean = np.mean(curves, axis=0)
+    mean = np.nanmean(curves, axis=0)
     return {n: round(float(mean[n]), 4) for n in REPORTED}
 
 

@@ -35,8 +35,10 @@ NNFORMER_TESTED = (2, 3, 8, 9, 12, 14, 17, 24, 42, 48, 49, 53, 55, 64, 67, 79, 8
 
 def nnformer_split(masks: Path) -> list[dict[str, list[str]]]:
     """One fold: 70 patients train, 10 are scored, 20 are kept for the test."""
-    scored, tested = ([f"patient{n:03d}" for n in part] for part in (NNFORMER_SCORED, NNFORMER_TESTED))
-    return one_fold(masks, scored, left_out=tested)
+    published, scored, tested = (
+        [f"patient{n:03d}" for n in part] for part in (range(1, 101), NNFORMER_SCORED, NNFORMER_TESTED)
+    )
+    return one_fold(masks, published, scored, left_out=tested)
 
 
 LABELS = {"background": 0, "RV": 1, "MLV": 2, "LVC": 3}

@@ -66,14 +66,24 @@ def tumour_only(dataset: Dataset, name: str, tumour: int) -> Dataset:
     return replace(dataset, name=name, labels={"background": 0, "tumour": 1}, values=values)
 
 
-def one_fold(masks: Path, scored: Iterable[str], left_out: Iterable[str] = ()) -> list[dict[str, list[str]]]:
-    """A ``splits_final.json`` of one fold, by the beginnings of case names: ``scored`` cases are scored, those that are
-    ``left_out`` are in neither part, all others train.
+def one_fold(
+    masks: Path, published: Iterable[str], scored: Iterable[str], left_out: Iterable[str] = ()
+) -> list[dict[str, list[str]]]:
+    """A paper's split as a ``splits_final.json`` of one fold, by the beginnings of case names: ``scored`` cases are
+    scored, those that are ``left_out`` are in neither part, all others train. Prints which ``published`` ones
+    are missing.
 
     Arguments:
         masks: folder of the written masks.
     """
-    scored, left_out = tuple(scored), tuple(left_out)
+    published, scored, left_out = sorted(published), tuple(scored), tuple(left_out)
     cases = sorted(file.name.split(".")[0] for file in masks.iterdir())
+    missing = [name for name in published if not any(case.startswith(name) for case in cases)]
+    if missing:
+        listed = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        print(
+            f"splits_final.json is not the paper's whole split: {len(missing)} of {len(published)} are not in the data "
+            f"set ({listed}). To compare with the paper, complete the source folder and convert again with --force."
+        )
     val = [case for case in cases if case.startswith(scored)]
     return [{"train": [c for c in cases if not c.startswith((*scored, *left_out))], "val": val}]

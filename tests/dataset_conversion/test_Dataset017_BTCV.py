@@ -4,7 +4,7 @@ import json
 
 import SimpleITK as sitk
 
-from dataset_conversion.Dataset017_BTCV import SCORED, main
+from dataset_conversion.Dataset017_BTCV import PUBLISHED, SCORED, main
 
 IMAGE, MASK = "RawData/Training/img/img{:04d}", "RawData/Training/label/label{:04d}"
 
@@ -26,12 +26,13 @@ def test_usual_eight_with_their_split(tree, check):
         assert ((stored == organ) | (published != value)).all()
     (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert fold == {"train": [], "val": ["img0001", "img0002", "img0003", "img0004"]}
-    assert len(SCORED) == 12
+    assert len(SCORED) == 12 and len(PUBLISHED) == 30 and SCORED < PUBLISHED
 
 
 def test_the_usual_split_of_thirteen_organs(tree, run):
     btcv = tree(IMAGE, MASK, range(14), first=4)
     btcv.write(("sound", "plain"))
-    code, folder, _ = run(main, btcv.root, "--split", "transunet", name="Dataset017_BTCV")
+    code, folder, printed = run(main, btcv.root, "--split", "transunet", name="Dataset017_BTCV")
     (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert code == 0 and fold == {"train": ["img0006"], "val": ["img0004"]}
+    assert "28 of 30 are not in the data set (img0001, img0002, img0003, img0005, img0007, ...)" in printed.out

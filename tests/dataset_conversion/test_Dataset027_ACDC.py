@@ -37,8 +37,9 @@ def test_frames_of_a_patient_stay_together(tree, run):
 def test_the_split_of_a_paper(tree, run):
     acdc = tree(IMAGE, IMAGE + "_gt", VALUES, first=87)
     acdc.write(("sound", "also sound", "plain"))
-    code, folder, _ = run(main, acdc.root, "--split", "nnformer", name="Dataset027_ACDC")
+    code, folder, printed = run(main, acdc.root, "--split", "nnformer", name="Dataset027_ACDC")
     (fold,) = json.loads((folder / "splits_final.json").read_text(encoding="utf-8"))
     assert code == 0 and fold == {"train": ["patient087_frame01"], "val": ["patient089_frame01"]}  # 88 is for the test
+    assert "97 of 100 are not in the data set (patient001, patient002," in printed.out
     assert len(NNFORMER_SCORED) == 10 and len(NNFORMER_TESTED) == 20
     assert not set(NNFORMER_SCORED) & set(NNFORMER_TESTED)
