@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name.
+    """The device of that name; ``auto`` is a CUDA GPU where PyTorch sees one, else the CPU.
 
     Raises:
         UserError: for ``cuda`` where PyTorch sees no GPU.
     """
     import torch
 
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     insist_on_device(device)
     return device

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from batchgenerators.utilities.file_and_folder_operations import load_json, save_json
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
@@ -24,6 +26,20 @@ class Case:
 
     images: list[Path]
     label: Path
+
+
+def read_json(path: Path, mend: str) -> dict[str, Any]:
+    """Read a JSON file of nnU-Net's.
+
+    Raises:
+        UserError: if it is not there, ending in ``mend``, or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}. {mend}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not readable JSON: {error}") from error
 
 
 def channel_names(dataset_json: dict) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
 
 from msam_nn.errors import UserError
-from msam_nn.nnunet_folders import dataset_name, labelled_cases, model_folder, split, validation_cases
+from msam_nn.nnunet_folders import dataset_name, labelled_cases, model_folder, read_json, split, validation_cases
 
 DATASET = "Dataset007_Test"
 
@@ -115,3 +115,14 @@ def test_the_splits_are_those_that_nnunet_writes(nnunet_folders, tmp_path, monke
     dataset_json = json.loads((tmp_path / name / "dataset.json").read_text())
     nnUNetTrainer(plans, "3d_fullres", 0, dataset_json, torch.device("cpu")).do_split()
     assert json.loads(file.read_text()) == ours and len(ours) == 5
+
+
+def test_a_json_file(folders):
+    file = folders / "nnUNet_raw" / DATASET / "dataset.json"
+    assert read_json(file, "") == {"file_ending": ".nii.gz"}
+    file.write_text("{")
+    with pytest.raises(UserError, match="dataset.json is not readable JSON"):
+        read_json(file, "")
+    file.unlink()
+    with pytest.raises(UserError, match="There is no file .*dataset.json. Mend it so."):
+        read_json(file, "Mend it so.")

@@ -37,10 +37,9 @@ def run(args: argparse.Namespace) -> int:
     from nnunetv2.configuration import default_num_processes
     from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
 
-    from msam_nn.cli.convert_weights import read_json
     from msam_nn.inspection.check import check_dataset
     from msam_nn.inspection.raw_dataset import open_raw_dataset
-    from msam_nn.nnunet_folders import dataset_name
+    from msam_nn.nnunet_folders import dataset_name, read_json
 
     name = dataset_name(args.dataset)
     workers = default_num_processes if args.num_workers is None else args.num_workers
@@ -70,8 +69,8 @@ def find_plan(folder: Path, plans: str | None, configuration: str, dataset_json:
     Raises:
         UserError: if the plans that were asked for are missing, or have no such configuration.
     """
-    from msam_nn.cli.convert_weights import read_json
     from msam_nn.inspection.plan_facts import read_plan_facts
+    from msam_nn.nnunet_folders import read_json
 
     there = [name for name in DEFAULT_PLANS if (folder / f"{name}.json").is_file()]
     if not (plans or there):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     from msam_nn.cli.inspect import describe
     from msam_nn.networks.weights.files import write_weight_file
-    from msam_nn.nnunet_folders import dataset_name
+    from msam_nn.nnunet_folders import dataset_name, read_json
 
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
@@ -159,17 +158,3 @@ def _baseline_on_sam(name: str) -> tuple[type, Callable, Callable]:
     if name not in on_sam:
         raise UserError(f"-tr is for baselines on SAM's encoder, {' and '.join(sorted(on_sam))}; not {name}.")
     return trainer, lambda plans, configuration, _: trainer.fit_plans(plans, configuration), load_sam
-
-
-def read_json(path: Path, mend: str) -> dict[str, Any]:
-    """Read a JSON file of nnU-Net's.
-
-    Raises:
-        UserError: if it is not there, ending in ``mend``, or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}. {mend}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not readable JSON: {error}") from error

@@ -7,10 +7,15 @@ import sys
 import tempfile
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from msam_nn.demo.layout import FOLD, MODELS, Layout, Model, run_step, steps
 from msam_nn.demo.logged_command import CommandFailed
+from msam_nn.device import torch_device
 from msam_nn.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 N_TRAIN, N_TEST = 20, 5
 
@@ -25,13 +30,15 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--model", choices=MODELS, default="msam", help="default: %(default)s")
     parser.add_argument("--workdir", type=Path, help="a new or empty folder (default: ./msam_demo_..., newly made)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if available")
+    parser.add_argument(
+        "-device", "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda if available"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns the exit code: 0, or 1 after a failed command, whose last lines are printed."""
     began = monotonic()
-    device = resolve_device(args.device)
+    device = torch_device(args.device)
     workdir = prepare_workdir(args.workdir)
     layout = Layout(workdir, MODELS[args.model])
     print(f"Everything goes into {workdir}", flush=True)
@@ -73,32 +80,15 @@ def prepare_workdir(workdir: Path | None) -> Path:
     return workdir.resolve()
 
 
-def resolve_device(device: str) -> str:
-    """``cpu`` or ``cuda`` for ``auto``.
-
-    Raises:
-        UserError: if ``cuda`` was asked for and PyTorch sees none.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: PyTorch finds no CUDA device here; use --device cpu.")
-    return device
-
-
-def _train_and_score(layout: Layout, device: str) -> str:
+def _train_and_score(layout: Layout, device: torch.device) -> str:
     """The demo proper: writes scores and picture, returns the scores as text."""
-    import torch
-
     from dataset_conversion.Dataset900_TumourPhantom import convert
     from msam_nn.demo.results import CLICKS, Corrected, automatic_scores, case_of, draw, format_results
     from msam_nn.evaluation.clicks.protocol import evaluate_clicks
     from msam_nn.synthetic import PhantomOptions
 
     convert(layout.raw, N_TRAIN, N_TEST, PhantomOptions())
-    for step in steps(layout, device):
+    for step in steps(layout, device.type):
         print(f"\n$ {step.command}", flush=True)
         run_step(step, layout)
 
@@ -108,7 +98,7 @@ def _train_and_score(layout: Layout, device: str) -> str:
     if layout.system.takes_clicks:
         print("\nClicking where the largest error is", flush=True)
         clicked = evaluate_clicks(
-            layout.model, (FOLD,), images, labels, (0, *CLICKS), torch.device(device), progress=True, keep=corrected
+            layout.model, (FOLD,), images, labels, (0, *CLICKS), device, progress=True, keep=corrected
         )
     (automatic if clicked is None else clicked).to_csv(layout.scores, index=False)
     draw(layout, images, labels, corrected)

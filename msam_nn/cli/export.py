@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from msam_nn import __version__
-from msam_nn.cli.convert_weights import read_json
 from msam_nn.errors import UserError
 from msam_nn.folders import new_folder
 
@@ -63,6 +62,7 @@ def export_merged(model: Path, checkpoints: dict[str, Path], output: Path) -> No
         UserError: if the model has no LoRA, or a checkpoint does not fit the plans.
     """
     from msam_nn.networks.weights.files import PROVENANCE, read_weight_file, sha256, write_weight_file
+    from msam_nn.nnunet_folders import read_json
 
     plans = read_json(model / "plans.json", "Give the folder of a trained model, the one that holds fold_*")
     dataset_json = read_json(model / "dataset.json", "Give the folder of a trained model, the one that holds fold_*")

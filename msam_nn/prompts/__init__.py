@@ -1,4 +1,4 @@
-"""Where prompts come from: nobody, the network itself, a simulated user, a recorded one."""
+"""Where prompts come from: the network itself or a simulated user."""
 
 from msam_nn.prompts.simulation import (
     central_error_clicks,
@@ -11,8 +11,6 @@ from msam_nn.prompts.simulation import (
 from msam_nn.prompts.sources import (
     AutomaticPrompts,
     CarefulClicks,
-    NoPrompts,
-    RecordedPrompts,
     Recorder,
     SimulatedClicks,
     foreground,
@@ -21,8 +19,6 @@ from msam_nn.prompts.sources import (
 __all__ = [
     "AutomaticPrompts",
     "CarefulClicks",
-    "NoPrompts",
-    "RecordedPrompts",
     "Recorder",
     "SimulatedClicks",
     "central_error_clicks",

@@ -26,13 +26,6 @@ def foreground(masks: Tensor, *, exclusive: bool) -> Tensor:
     return positive
 
 
-class NoPrompts:
-    """Automatic refinement."""
-
-    def __call__(self, stage: int, masks: Tensor | None) -> None:
-        return None
-
-
 class AutomaticPrompts:
     """What the network proposes itself: its mask of the stage before, and for each class a positive point deep inside a
     large object of it. Nothing before there is a mask, or for classes that are not in it.
@@ -49,16 +42,6 @@ class AutomaticPrompts:
             return None
         found = foreground(masks, exclusive=self.exclusive)
         return central_error_clicks(found, found)
-
-
-class RecordedPrompts:
-    """A user's points, stage by stage; stages beyond the record get none."""
-
-    def __init__(self, stages: Sequence[Points | None]) -> None:
-        self.stages = stages
-
-    def __call__(self, stage: int, masks: Tensor | None) -> Points | None:
-        return self.stages[stage] if stage < len(self.stages) else None
 
 
 class Recorder:

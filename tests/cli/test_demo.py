@@ -7,6 +7,7 @@ import shutil
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+import torch
 
 from msam_nn.cli import demo
 from msam_nn.demo.logged_command import CommandFailed
@@ -96,6 +97,13 @@ def test_failed_command_ends_with_1_and_its_message(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(demo, "run_step", fail)
     assert demo.run(arguments(tmp_path)) == 1
     assert "last words; all output: demo.log" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_refused_with_an_option_that_exists(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="add -device cpu"):
+        demo.run(arguments(tmp_path, "-device", "cuda"))
+    assert arguments(tmp_path, "-device", "cpu").device == "cpu"
 
 
 def test_working_folder(tmp_path, monkeypatch):

@@ -1,11 +1,8 @@
 import torch
 
-from msam_nn.networks import Points
 from msam_nn.prompts import (
     AutomaticPrompts,
     CarefulClicks,
-    NoPrompts,
-    RecordedPrompts,
     Recorder,
     SimulatedClicks,
     foreground,
@@ -31,10 +28,6 @@ def test_exclusive_classes_compete_and_regions_do_not():
     assert foreground(masks, exclusive=False)[0, :, 1, 1, 1].tolist() == [True, True]
 
 
-def test_no_prompts():
-    assert NoPrompts()(0, None) is None
-
-
 def test_automatic_prompts_lie_in_the_network_s_own_masks():
     source = AutomaticPrompts()
     assert source(0, None) is None
@@ -57,12 +50,6 @@ def test_automatic_prompts_of_exclusive_classes_and_of_regions():
     masks[0, 1, 1, 1, 1] = 7.0
     assert AutomaticPrompts()(1, masks).labels[0].tolist() == [[-1], [1]]
     assert AutomaticPrompts(exclusive=False)(1, masks).labels[0].tolist() == [[1], [1]]
-
-
-def test_recorded_prompts_end():
-    points = Points(torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1))
-    source = RecordedPrompts([None, points])
-    assert source(0, None) is None and source(1, None) is points and source(2, None) is None
 
 
 def test_first_click_lies_on_the_target():
