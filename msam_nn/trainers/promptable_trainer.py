@@ -173,9 +173,12 @@ class PromptableTrainer(PlannedTrainer):
             clicks = Recorder(clicks, session.silent)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
+            if self.promptable.has_initial_masks and session.is_automatic:
+                outputs = self.network(data), []
+            else:
+                outputs = self.network(data, clicks, session.n_stages, classes, session.silent)
             loss = self.step_loss(outputs, targets, target, clicks)
-        if self.is_ddp and session.n_stages == session.first_click:  # DDP waits for the gradients of what clicks need
+        if self.is_ddp and session.is_automatic:  # DDP waits for the gradients of what clicks need
             loss = loss + 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
         self._update(loss)
         return {"loss": loss.detach().cpu().numpy()}

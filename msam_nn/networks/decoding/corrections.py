@@ -67,10 +67,9 @@ def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], excl
         exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
     """
     masks = masks.clone()
-    per_axis = torch.tensor(sigma, device=masks.device)
     for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
         lacking = _lacking(masks, points, labels, exclusive)
-        masks += lacking[..., None, None, None] * _gaussian(masks, points, per_axis)
+        masks += lacking[..., None, None, None] * _gaussian(masks, points, sigma)
     for points, labels in zip(clicks.points.unbind(2), clicks.labels.unbind(2), strict=True):
         lacking = _lacking(masks, points, labels, exclusive)
         masks.flatten(2).scatter_add_(2, _flat_index(points, masks.shape)[..., None], lacking[..., None])
@@ -89,15 +88,15 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
         newest: ``(B, K, P, ...)``, P from 1 on.
         unit: voxels that count as equally far, per axis, up to a factor (:func:`equal_lengths`).
     """
-    per_axis = torch.tensor(unit, dtype=torch.float32, device=masks.device)
     patch = min(extent / u for extent, u in zip(masks.shape[2:], unit, strict=True))
     reach = torch.zeros_like(masks)
     unbounded = torch.zeros(masks.shape[:2], dtype=torch.bool, device=masks.device)
     widths, heights = [], []
     for points, labels in zip(newest.points.unbind(2), newest.labels.unbind(2), strict=True):
-        distance = _distance_to_border(masks > 0, points, per_axis)
+        distance = _distance_to_border(masks > 0, points, unit)
         farthest = patch * torch.where(labels == NEGATIVE, FARTHEST_EXCLUDED, FARTHEST)
-        widths.append(torch.minimum(REACH * distance, farthest)[..., None] * per_axis)
+        width = torch.minimum(REACH * distance, farthest)
+        widths.append(torch.stack([width * along for along in unit], dim=-1))
         gaussian = _gaussian(masks, points, widths[-1])
         tempered = torch.lerp(masks, masks.clamp(-SUREST, SUREST), gaussian)
         heights.append(_lacking(tempered, points, labels, exclusive=False))
@@ -110,13 +109,13 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
     return Following(masks, reach, unbounded, torch.stack(widths, dim=2), torch.stack(heights, dim=2))
 
 
-def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor) -> Tensor:
+def _gaussian(masks: Tensor, points: Tensor, sigma: Tensor | Sequence[float]) -> Tensor:
     """One click a class ``(B, K, 3)`` as a Gaussian of height 1 on the grid of ``masks`` ``(B, K, D, H, W)``."""
     z, y, x = (factor.to(masks.dtype) for factor in gaussian_factors(points, sigma, masks.shape[2:]))
     return z[..., :, None, None] * y[..., None, :, None] * x[..., None, None, :]
 
 
-def _distance_to_border(found: Tensor, points: Tensor, unit: Tensor) -> Tensor:
+def _distance_to_border(found: Tensor, points: Tensor, unit: Sequence[float]) -> Tensor:
     """Distance ``(B, K)`` from voxels ``(B, K, 3)`` to the nearest one on the other side of a bool mask, in units of
     ``unit`` voxels; infinite where there is none."""
     squares = [

@@ -109,5 +109,5 @@ def write_clicks(
     sign = (labels == POSITIVE).float() - (labels == NEGATIVE).float()
     voxels = zip(points.float().unbind(-1), token_size, strict=True)
     centres = torch.stack([(v + 0.5) * MASK_CELLS_PER_TOKEN / edge - 0.5 for v, edge in voxels], dim=-1)
-    bumps = gaussian_factors(centres, sigma, mask_size)
+    bumps = gaussian_factors(centres, (sigma,) * 3, mask_size)
     return logit * torch.einsum("...p,...pd,...ph,...pw->...dhw", sign, *bumps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -72,16 +72,16 @@ def upsample(masks: Tensor, size: tuple[int, int, int] | torch.Size) -> Tensor:
     return F.interpolate(masks, size=tuple(size), mode="trilinear", align_corners=False)
 
 
-def gaussian_factors(centres: Tensor, sigma: Tensor | float, size: tuple[int, int, int] | torch.Size) -> list[Tensor]:
+def gaussian_factors(centres: Tensor, sigma: Tensor | Sequence[float], size: Sequence[int]) -> list[Tensor]:
     """Gaussians of height 1 around points ``(..., 3)`` of a grid, as one factor ``(..., extent)`` per axis.
 
     Arguments:
-        sigma: standard deviation in cells of the grid, a number or ``(..., 3)``.
+        sigma: standard deviation in cells of the grid: three numbers, or ``(..., 3)``.
     """
     factors = []
     for axis, extent in enumerate(size):
         distance = torch.arange(extent, device=centres.device) - centres[..., axis, None]
-        along = sigma[..., axis, None] if isinstance(sigma, Tensor) else sigma
+        along = sigma[..., axis, None] if isinstance(sigma, Tensor) else sigma[axis]
         factors.append(torch.exp(-0.5 * (distance / along) ** 2))
     return factors
 

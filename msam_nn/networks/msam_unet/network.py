@@ -169,7 +169,7 @@ class MSAMUNet(PromptableNetwork):
 
     def write(self, clicks: Points) -> Tensor:
         """Clicks as Gaussians of height 1, ``(B, K, 2, D, H, W)``: inside, outside."""
-        bumps = gaussian_factors(clicks.points, CLICK_SIGMA, self.patch_size)
+        bumps = gaussian_factors(clicks.points, (CLICK_SIGMA,) * 3, self.patch_size)
         kinds = torch.stack([clicks.labels == kind for kind in (POSITIVE, NEGATIVE)], dim=2).to(bumps[0].dtype)
         maps = torch.zeros(1, device=clicks.points.device)
         for chosen, *bump in zip(kinds.unbind(3), *(axis.unbind(2) for axis in bumps), strict=True):

@@ -20,6 +20,10 @@ class Session(NamedTuple):
     n_stages: int
     silent: range = range(0)
 
+    @property
+    def is_automatic(self) -> bool:
+        return self.first_click == self.n_stages
+
 
 @dataclass(frozen=True)
 class ClickRecipe:

@@ -106,7 +106,7 @@ class MSAMUNetTrainer(PromptableTrainer):
         checkpoint = filename_or_checkpoint
         if isinstance(checkpoint, str):
             insist_on_checkpoint(checkpoint)
-            checkpoint = torch.load(checkpoint, map_location=self.device, weights_only=False)
+            checkpoint = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
         if checkpoint["network_weights"]["unet_is_given"]:  # before the optimizer's state is read
             self.freeze_unet()
         super().load_checkpoint(filename_or_checkpoint)

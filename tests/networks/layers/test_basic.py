@@ -46,4 +46,5 @@ def test_gaussians_are_products_of_a_factor_an_axis():
     assert z[0].tolist() == pytest.approx([0.6065307, 1, 0.6065307])
     assert y[0, 0].item() == y[0, 4].item() == pytest.approx(0.6065307)
     assert x[0].tolist() == pytest.approx([0.6065307, 0.6065307])
-    assert torch.equal(gaussian_factors(centres, 1.0, (3, 5, 2))[0], z)
+    for same in ((1.0, 2.0, 0.5), [1, 2, 0.5]):
+        assert torch.equal(gaussian_factors(centres, same, (3, 5, 2))[0], z)

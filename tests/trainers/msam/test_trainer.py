@@ -13,7 +13,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from msam_nn.errors import UserError
 from msam_nn.networks import Points
-from msam_nn.prompts import RecordedPrompts, Recorder
+from msam_nn.prompts import Recorder
 from msam_nn.trainers.clicks.log import CLICK_DICE
 from msam_nn.trainers.clicks.loss import click_loss
 from msam_nn.trainers.clicks.sessions import ClickRecipe
@@ -109,6 +109,15 @@ def test_long_sessions_learn_from_their_last_clicks(make_trainer):
     assert untrained(trainer) == COARSEST_HEAD
 
 
+def test_an_automatic_step_prepares_no_stages(make_trainer, monkeypatch):
+    """And its loss is that of a loop without clicks."""
+    trainer, batch = make_trainer(click_recipe=ClickRecipe(p_automatic=1)), batch_of(label_batch())
+    outputs, stages = trainer.msam(batch["data"], lambda stage, masks: None, 1, None, range(1))
+    expected = trainer.loss(outputs, batch["target"])
+    monkeypatch.setattr(trainer.msam, "image_features", None)
+    assert not stages and trainer.train_step(batch)["loss"] == pytest.approx(expected.item(), abs=1e-5)
+
+
 def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(make_trainer, monkeypatch):
     trainer, plain = make_trainer(num_epochs=4), batch_of(label_batch())
     monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([plain]), "validation"))
@@ -170,7 +179,7 @@ def test_each_stage_is_judged_by_its_own_clicks_and_the_masks_they_correct(make_
     targets = trainer._on_device({"data": torch.zeros(1), "target": label_batch()}, None)[2]
     shown = torch.randn(3, 2, 2, 16, 32, 32)
     clicks = [Points(torch.tensor([4, 8, 9 + n]).expand(2, 2, 1, 3), torch.ones(2, 2, 1)) for n in range(3)]
-    record = Recorder(RecordedPrompts(clicks), silent=range(1))
+    record = Recorder(lambda stage, masks: clicks[stage], silent=range(1))
     for stage, masks in enumerate(shown):
         record(stage, masks)
     stages = torch.randn(2, 2, 3, 16, 32, 32)
