@@ -157,7 +157,7 @@ class Neighbourhood(nn.Module):
             before, followed, rivals: ``(B, Q, D, H, W)``. points, widths: ``(B, Q, 3)``. labels, heights: ``(B, Q)``.
         """
         shape = before.shape[2:]
-        half = (SPAN * widths).clamp(min=(CELLS - 1) / 2)
+        half = (SPAN * widths).clamp(min=(CELLS - 1) / 2).to(self.offsets.dtype)
         places = points[..., None] + half[..., None] * self.offsets
         seen = self.features(torch.cat([sample(x, places, shape) for x in levels], dim=2).flatten(0, 1))
         own, followed, rival = sample_each(torch.stack([before, followed, rivals], dim=2), places).unbind(2)
@@ -214,7 +214,7 @@ def sample(values: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:
         places: voxels ``(B, Q, 3, c)``.
 
     Returns:
-        ``(B, Q, C, c, c, c)``, float32.
+        ``(B, Q, C, c, c, c)``, as precise as the places.
     """
     axes = []
     for axis, (cells, voxels) in enumerate(zip(values.shape[2:], shape, strict=True)):
@@ -225,7 +225,7 @@ def sample(values: Tensor, places: Tensor, shape: Sequence[int]) -> Tensor:
         for axis, a in enumerate(axes)
     )
     grid = torch.stack([x, y, z], dim=-1).flatten(1, 2)
-    sampled = F.grid_sample(values.float(), grid, padding_mode="border", align_corners=True)
+    sampled = F.grid_sample(values.to(grid.dtype), grid, padding_mode="border", align_corners=True)
     return sampled.unflatten(2, places.shape[1::2]).movedim(2, 1)
 
 

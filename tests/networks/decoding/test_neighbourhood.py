@@ -56,6 +56,15 @@ def test_it_starts_at_zero_and_learns_at_once():
     assert network.last.weight.grad.abs().max() > 0
 
 
+def test_in_double_precision_it_computes_the_same():
+    features, masks, clicks = torch.randn(1, 2, 24, 24, 24), ball(24, 6), click((12, 12, 12), label=0)
+    network = trained()
+    single = around(network, features, masks, clicks)
+    double = around(network.double(), features.double(), masks.double(), clicks)
+    assert double.dtype == torch.float64 and single.abs().max() > 0.1
+    torch.testing.assert_close(double.float(), single, atol=1e-4, rtol=1e-4)
+
+
 def test_it_ends_with_its_cells():
     """The click is three voxels outside, so a standard deviation is six, and 1.75 of them 10.5."""
     masks, features = ball(40, 4), torch.randn(1, 2, 40, 40, 40)
