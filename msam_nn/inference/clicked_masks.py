@@ -14,6 +14,7 @@ from msam_nn.inference.clicks import Click, correction_box, correction_heights, 
 from msam_nn.inference.history import UNDO_STEPS, History, Step
 from msam_nn.inference.windows import Box, enclosing
 from msam_nn.networks.layers.basic import Triple
+from msam_nn.prompts import foreground
 
 
 @dataclass
@@ -68,6 +69,15 @@ class ClickedMasks:
             heights=self._heights,
             origin=[r.start for r in region],
         )
+
+    def has_label(self, click: Click) -> bool:
+        """Whether the clicked voxel has the label that it is given already, corrections included."""
+        heights = correction_heights(self.logits, self.clicks, **self._correction)
+        place = [slice(v, v + 1) for v in click.voxel]
+        masks = self.logits[(slice(None), *place)]
+        masks = honour_clicks(masks, self.clicks, **self._correction, heights=heights, origin=click.voxel)
+        found = foreground(masks[None], exclusive=self._correction["exclusive"])
+        return bool(found[0, click.class_index]) == click.positive
 
     def write(self, place: tuple, values: Tensor) -> None:
         """Replace logits; inside :meth:`step` those that were there are remembered."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import product
 
 import torch
-from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.clicked_masks import ClickedMasks
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, shifted
+from msam_nn.inference.stages import EMPTY, Stages
+from msam_nn.inference.windows import Box, shifted
 from msam_nn.networks.layers.basic import Triple
-
-EMPTY = -10.001
-"""Logit where no prompt has led yet: background, but to the network an undecided mask prompt of 0. No number of half
-precision, in which nnU-Net adds up the logits of an automatic prediction, so that none of these is taken for it."""
 
 MASK_LOGIT = 5.0
 """Logit of a given mask inside, minus that outside."""
@@ -68,6 +62,7 @@ class PromptedImage:
         empty = (self.network.num_classes, *self._refiner.image.shape[1:])
         logits = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
         self._state = ClickedMasks(logits, self.network.click_reach, exclusive=self.network.background)
+        self._stages = Stages(self._refiner, self._state)
 
     def forget_history(self) -> None:
         """What is there now cannot be undone."""
@@ -160,10 +155,11 @@ class PromptedImage:
         class_index, positive = clicks[0].class_index, clicks[0].positive
         place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
         with self.step() as step:
+            due = [self._stages.is_due(click.shifted(self._offset)) for click in clicks]
             old = self._state.logits[place]
             told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
             self._state.write(place, torch.where(drawn, told, old))
-            self._follow(clicks)
+            self._follow(clicks, due)
         return self._in_image(self._state.changed(step))
 
     @torch.inference_mode()
@@ -196,10 +192,10 @@ class PromptedImage:
         """
         if self.network.has_initial_masks:
             return None
-        starts = self._windows_over(self._padded(class_index, box))
+        starts = self._stages.windows_over(self._padded(class_index, box))
         with self.step() as step:
             for start in starts[: self.max_windows]:
-                self._refine(class_index, start, None, None, WINDOW_RAMP)
+                self._stages.refine(class_index, start)
             for start in starts[self.max_windows : self.max_windows + 1]:
                 middle = [
                     s + p // 2 - o for s, p, o in zip(start, self._refiner.windows.patch, self._offset, strict=True)
@@ -251,80 +247,16 @@ class PromptedImage:
         own = shifted(box, [-o for o in self._offset])
         return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(own, self.shape, strict=True))
 
-    def _windows_over(self, box: Box) -> list[Triple]:
-        """Windows that overlap by half over a box and a quarter of a window around it."""
-        starts = []
-        for (lower, upper), p, n in zip(box, self._refiner.windows.patch, self._state.logits.shape[1:], strict=True):
-            first, last = max(lower - p // 4, 0), min(upper + p // 4, n)
-            first = min(first, n - max(last - first, p))
-            steps = compute_steps_for_sliding_window((max(last - first, p),), (p,), 0.5)[0]
-            starts.append([first + step for step in steps])
-        return list(product(*starts))
-
-    def _follow(self, clicks: Sequence[Click]) -> None:
-        for click in clicks:
+    def _follow(self, clicks: Sequence[Click], due: Sequence[bool] | None = None) -> None:
+        for index, click in enumerate(clicks):
             click = click.shifted(self._offset)
+            is_due = self._stages.is_due(click) if due is None else due[index]
             self._state.clicks.append(click)
-            if click.positive or self._state.logits[(click.class_index, *click.voxel)] != EMPTY:
+            if is_due:
                 self._spread(click)
 
-    @torch.inference_mode()
     def _spread(self, click: Click, box: Box | None = None) -> None:
-        """Refine around a click, then wherever the object it added leaves the window, until it stops."""
-        windows, done = self._refiner.windows, set()
-        queue = deque([(click.voxel, click)])
-        while queue:
-            voxel, newest = queue.popleft()
-            if any(windows.is_comfortable(start, voxel) for start in done):
-                continue
-            start = windows.best(voxel, self._refiner.known)
-            if len(done) == self.max_windows:
-                voxel = tuple(v - o for v, o in zip(voxel, self._offset, strict=True))
-                self._state.unfinished.append((click.class_index, voxel))
-                return
-            done.add(start)
-            ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
-            # A network that corrects masks does nothing without a click: the voxel where the object goes on is one.
-            lead = Click(click.class_index, voxel, positive=True) if self.network.has_initial_masks else None
-            exits = self._refine(click.class_index, start, newest, box, ramp, lead)
-            queue.extend((exit_, None) for exit_ in exits)
-
-    def _refine(
-        self,
-        class_index: int,
-        start: Triple,
-        newest: Click | None,
-        box: Box | None,
-        ramp: float,
-        lead: Click | None = None,
-    ) -> list[Triple]:
-        """One stage in a window, blended into the mask; returns the voxels where the object leaves the window.
-
-        Arguments:
-            newest: the user's click, if there is one; otherwise ``lead`` tells the network where to look.
-        """
-        windows = self._refiner.windows
-        region = windows.region(start)
-        old = self._state.logits[class_index][region].clone()
-        known = old != EMPTY
-        prompt = torch.where(known, old, 0.0)
-        outside = None if box is None else ~windows.inside(box, start)
-        if outside is not None:
-            prompt[outside] = EMPTY
-        earlier = [c for c in self._state.clicks if c.class_index == class_index and c is not newest]
-        refined = self._refiner.refine(start, class_index, prompt, newest or lead, earlier)
-        if outside is not None:
-            refined[outside] = EMPTY
-        weight = windows.weight(start, ramp)
-        blended = torch.where(known, torch.lerp(old, refined, weight), refined)
-        if outside is not None:
-            blended[outside] = old[outside]
-        self._state.write((class_index, *region), blended)
-        if newest is None:
-            seeds = old > 0
-        elif newest.positive:
-            seeds = torch.zeros_like(known)
-            seeds[tuple(v - s for v, s in zip(newest.voxel, start, strict=True))] = True
-        else:
-            return []
-        return windows.exits(start, refined, old, self._state.logits[class_index], seeds)
+        beyond = self._stages.spread(click, self.max_windows, box)
+        if beyond is not None:
+            voxel = tuple(v - o for v, o in zip(beyond, self._offset, strict=True))
+            self._state.unfinished.append((click.class_index, voxel))

@@ -15,6 +15,7 @@ from msam_nn.inference.clicks import Click
 from msam_nn.inference.windows import Windows
 from msam_nn.networks import Points, PromptableNetwork
 from msam_nn.networks.layers.basic import Triple
+from msam_nn.prompts import foreground
 
 CACHE_BYTES = 1 << 30
 """Memory for image features; the windows not used for longest are forgotten first."""
@@ -108,21 +109,39 @@ class WindowRefiner:
         """
         mask = mask[None, None].to(self.device)
         classes = torch.tensor([class_index], device=self.device)
-        total = torch.zeros_like(mask)
+
+        def stage(network: PromptableNetwork, features: Any, axes: tuple[int, ...]) -> Any:
+            state = network.resume(mask.flip(_dims(axes)), self._points(start, earlier, axes))
+            points = self._points(start, [] if newest is None else [newest], axes)
+            return network.refine(features, points, state, classes)
+
+        return self._mean_masks(start, stage)[0, 0].cpu()
+
+    @torch.inference_mode()
+    def automatic(self, start: Triple, class_index: int) -> tuple[Tensor, Tensor]:
+        """What networks with initial masks find in a window before any prompt.
+
+        Returns:
+            ``patch``-sized mask logits of a class, float32 on the CPU; and bool, where it wins against the others.
+        """
+        masks = self._mean_masks(start, lambda network, features, _: network.refine(features, None, None))
+        found = foreground(masks, exclusive=self.networks[0].background)
+        return masks[0, class_index].cpu(), found[0, class_index].cpu()
+
+    def _mean_masks(self, start: Triple, stage: Callable[[PromptableNetwork, Any, tuple[int, ...]], Any]) -> Tensor:
+        """Mask logits ``(1, k, ...)`` of the states that a stage leads to with each network and mirrored window."""
+        total = 0
         with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
             for fold, network in enumerate(self.networks):
                 for axes in self.flips:
-                    dims = [axis + 2 for axis in axes]
-                    state = network.resume(mask.flip(dims), self._points(start, earlier, axes))
-                    points = self._points(start, [] if newest is None else [newest], axes)
-                    state = network.refine(self._encoded(start, fold, axes), points, state, classes)
-                    total += network.masks(state).float().flip(dims)
-        return (total / (len(self.networks) * len(self.flips)))[0, 0].cpu()
+                    state = stage(network, self._encoded(start, fold, axes), axes)
+                    total = total + network.masks(state).float().flip(_dims(axes))
+        return total / (len(self.networks) * len(self.flips))
 
     def _encoded(self, start: Triple, fold: int, axes: tuple[int, ...]) -> Any:
         def encode() -> Any:
             window = self.image[(slice(None), *self.windows.region(start))][None].to(self.device)
-            return self.networks[fold].encode(window.flip([axis + 2 for axis in axes]))
+            return self.networks[fold].encode(window.flip(_dims(axes)))
 
         return self._cache.get((self._number, start, fold, axes), encode)
 
@@ -139,6 +158,11 @@ class WindowRefiner:
             voxels[:, axis] = self.windows.patch[axis] - 1 - voxels[:, axis]
         labels = torch.tensor([int(click.positive) for click in clicks], device=self.device)
         return Points(voxels[None, None], labels[None, None])
+
+
+def _dims(axes: tuple[int, ...]) -> list[int]:
+    """Dimensions of a batch along which spatial ``axes`` run."""
+    return [axis + 2 for axis in axes]
 
 
 def _bytes(features: Any) -> int:

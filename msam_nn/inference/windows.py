@@ -40,6 +40,13 @@ def shifted(box: Box, by: Iterable[int]) -> Box:
     return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))
 
 
+def seeded_objects(mask: Tensor, seeds: Tensor) -> Tensor:
+    """Bool: the face-connected objects of a bool mask that contain one of the seeds, bool like it."""
+    objects = cc3d.connected_components(mask.numpy(), connectivity=6)
+    seeded = np.setdiff1d(np.unique(objects[seeds.numpy()]), 0)
+    return torch.from_numpy(np.isin(objects, seeded))
+
+
 @dataclass(frozen=True)
 class Windows:
     """All windows of ``patch`` voxels in an image of ``shape`` voxels ``(z, y, x)``, each named by its first voxel."""
@@ -107,11 +114,10 @@ class Windows:
                         cuts.append((axis, inner, cut.numpy()))
         if not cuts:
             return []
-        objects = cc3d.connected_components((new > 0).numpy(), connectivity=6)
-        seeded = np.setdiff1d(np.unique(objects[seeds.numpy()]), 0)
+        objects = seeded_objects(new > 0, seeds).numpy()
         voxels = []
         for axis, inner, cut in cuts:
-            surfaces, count = ndimage.label(cut & np.isin(objects.take(inner, axis), seeded))
+            surfaces, count = ndimage.label(cut & objects.take(inner, axis))
             for surface in range(1, count + 1):
                 cells = np.argwhere(surfaces == surface)
                 nearest = cells[((cells - cells.mean(0)) ** 2).sum(1).argmin()]

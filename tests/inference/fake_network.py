@@ -42,9 +42,29 @@ class GrowingNetwork(PromptableNetwork):
         return masks
 
 
-def growing_predictor(num_classes=1, **options):
+class CorrectingNetwork(GrowingNetwork):
+    """Has initial masks: 4 where the image is 1 for the first class, 2 for the second, and -4 elsewhere. A click adds
+    ``8 exp(-distance)`` to them, or takes it away; ``stages`` lists its clicks."""
+
+    has_initial_masks = True
+
+    def __init__(self, num_classes=1):
+        super().__init__(num_classes)
+        self.stages = []
+
+    def refine(self, features, prompts, state, classes=None):
+        if prompts is None:
+            return torch.stack([torch.where(features[:, 0] == k + 1, 4.0, -4.0) for k in range(self.num_classes)], 1)
+        voxel, label = prompts.points.view(3), prompts.labels.item()
+        self.stages.append((tuple(voxel.tolist()), label))
+        axes = torch.meshgrid(*(torch.arange(n) for n in self.patch_size), indexing="ij")
+        distance = sum((axis - v) ** 2 for axis, v in zip(axes, voxel, strict=True)).sqrt()
+        return state + (2 * label - 1) * 8 * torch.exp(-distance)
+
+
+def growing_predictor(num_classes=1, network=GrowingNetwork, **options):
     with contextlib.redirect_stdout(io.StringIO()):
         predictor = PromptedPredictor(device=torch.device("cpu"), allow_tqdm=False, **options)
-    predictor.network = GrowingNetwork(num_classes)
+    predictor.network = network(num_classes)
     predictor.list_of_parameters = [{}]
     return predictor

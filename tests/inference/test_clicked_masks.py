@@ -94,3 +94,14 @@ def test_nothing_to_undo_or_redo_has_a_sentence():
         m.write((0, *BOX), torch.ones(2, 2, 2))
     m.forget_history()
     assert not m.can_undo and (m.logits[(0, *BOX)] == 1).all()
+
+
+@pytest.mark.parametrize(("exclusive", "wins"), [(False, True), (True, False)])
+def test_a_label_is_what_the_user_sees(exclusive, wins):
+    """A voxel of two classes is the surer one's where they exclude each other; corrections of earlier clicks count."""
+    m = masks(classes=2, exclusive=exclusive)
+    assert m.has_label(Click(0, MIDDLE, False)) and not m.has_label(Click(0, MIDDLE, True))
+    m.logits[0][MIDDLE], m.logits[1][MIDDLE] = 2, 3
+    assert m.has_label(Click(0, MIDDLE, True)) == wins and m.has_label(Click(1, MIDDLE, True))
+    m.clicks.append(Click(0, MIDDLE, True))
+    assert m.has_label(Click(0, MIDDLE, True)) and m.has_label(Click(1, MIDDLE, True)) == (not exclusive)

@@ -5,6 +5,8 @@ from msam_nn.inference.clicks import Click
 from msam_nn.inference.refiner import FeatureCache, WindowRefiner
 from msam_nn.networks import MSAM, MSAMConfig
 
+from .fake_network import CorrectingNetwork
+
 CONFIG = MSAMConfig(1, 2, (16, 16, 16), (8, 8, 8), embed_dim=48, depth=1, num_heads=3, decoder_dim=48,
                     decoder_heads=2, decoder_mlp_dim=48, adapter_heads=3)  # fmt: skip
 CPU = torch.device("cpu")
@@ -72,3 +74,12 @@ def test_earlier_clicks_reach_the_network(network):
     windows = WindowRefiner([network], image(16, 16, 32), CPU)
     arguments = ((0, 0, 16), 1, MASK, CLICK)
     assert not torch.equal(windows.refine(*arguments), windows.refine(*arguments, EARLIER))
+
+
+def test_automatic_masks_of_a_window_and_where_they_win():
+    network = CorrectingNetwork(2)
+    x = torch.zeros(1, 16, 16, 24)
+    x[0, 2:4, :, 20:], x[0, 6:8, :, 20:] = 1, 2
+    refiner = WindowRefiner([network, network], x, CPU, (0, 2))
+    logits, wins = refiner.automatic((0, 0, 8), 1)
+    assert torch.equal(logits, torch.where(x[0, :, :, 8:] == 2, 4.0, -4.0)) and torch.equal(wins, logits > 0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.inference.windows import Windows
+from msam_nn.inference.windows import Windows, seeded_objects
 
 WINDOWS = Windows((8, 8, 8), (8, 20, 40))
 
@@ -70,3 +70,10 @@ def test_what_does_not_count_as_leaving(reason):
         assert exits(new, old=new) == []
     else:
         assert exits(new, start=(0, 6, 32)) == []
+
+
+def test_objects_with_a_seed():
+    mask = torch.tensor([1, 1, 0, 1, 0, 1, 1]).bool().view(1, 1, 7)
+    seeds = torch.tensor([0, 1, 1, 0, 0, 0, 1]).bool().view(1, 1, 7)
+    assert seeded_objects(mask, seeds).flatten().tolist() == [True, True, False, False, False, True, True]
+    assert not seeded_objects(mask, torch.zeros_like(seeds)).any()

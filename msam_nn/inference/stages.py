@@ -1,0 +1,138 @@
+"""What one prompt does in the window around it, and in those where its object goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import product
+
+import torch
+from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+from torch import Tensor
+
+from msam_nn.inference.clicked_masks import ClickedMasks
+from msam_nn.inference.clicks import Click
+from msam_nn.inference.refiner import WindowRefiner
+from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, seeded_objects
+from msam_nn.networks.decoding.corrections import MARGIN
+from msam_nn.networks.layers.basic import Triple
+
+EMPTY = -10.001
+"""Logit where no prompt has led yet: background, and not told to the network. No number of half precision, in which
+nnU-Net adds up the logits of an automatic prediction, so that none of these is taken for it."""
+
+
+class Stages:
+    """Refinement stages in windows of an image, blended into its masks.
+
+    To a network without initial masks voxels where no prompt has led yet are an undecided mask prompt of 0. One that
+    has initial masks corrects them, so there it is shown those of the window: a click begins with the object it is on,
+    corrected where it is on none, and other objects stay unknown. It does nothing where nothing is wrong.
+
+    Arguments:
+        refiner: of the image.
+        masks: those of the image and the clicks on it; :data:`EMPTY` where no prompt has led yet.
+    """
+
+    def __init__(self, refiner: WindowRefiner, masks: ClickedMasks) -> None:
+        self._refiner, self._masks = refiner, masks
+        self._corrects = refiner.networks[0].has_initial_masks
+
+    def windows_over(self, box: Box) -> list[Triple]:
+        """Windows that overlap by half over a box and a quarter of a window around it."""
+        windows, starts = self._refiner.windows, []
+        for (lower, upper), p, n in zip(box, windows.patch, windows.shape, strict=True):
+            first, last = max(lower - p // 4, 0), min(upper + p // 4, n)
+            first = min(first, n - max(last - first, p))
+            steps = compute_steps_for_sliding_window((max(last - first, p),), (p,), 0.5)[0]
+            starts.append([first + step for step in steps])
+        return list(product(*starts))
+
+    def is_due(self, click: Click) -> bool:
+        """Whether there is something to do for a click that is not among the masks' yet."""
+        if self._corrects:
+            return not self._masks.has_label(click)
+        return click.positive or self._masks.logits[(click.class_index, *click.voxel)] != EMPTY
+
+    @torch.inference_mode()
+    def spread(self, click: Click, most: int, box: Box | None = None) -> Triple | None:
+        """Refine around a click, then wherever the object it added leaves the window, until it stops.
+
+        Arguments:
+            most: windows at most. box: nothing changes outside of it.
+
+        Returns:
+            The voxel where the object goes on beyond these windows; None if it does not.
+        """
+        windows, done = self._refiner.windows, set()
+        queue = deque([(click.voxel, click)])
+        while queue:
+            voxel, newest = queue.popleft()
+            if any(windows.is_comfortable(start, voxel) for start in done):
+                continue
+            if len(done) == most:
+                return voxel
+            start = windows.best(voxel, self._refiner.known)
+            done.add(start)
+            # A network that corrects does nothing without a click: the voxel where the object goes on is one.
+            lead = Click(click.class_index, voxel, positive=True) if self._corrects else None
+            ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
+            exits = self.refine(click.class_index, start, newest, box, ramp, lead)
+            queue.extend((exit_, None) for exit_ in exits)
+        return None
+
+    def refine(
+        self,
+        class_index: int,
+        start: Triple,
+        newest: Click | None = None,
+        box: Box | None = None,
+        ramp: float = WINDOW_RAMP,
+        lead: Click | None = None,
+    ) -> list[Triple]:
+        """One stage in a window, blended into the mask.
+
+        Arguments:
+            newest: the user's click, if there is one; otherwise ``lead`` tells the network where to look.
+            ramp: share of the window's edge over which it fades into what was there.
+
+        Returns:
+            The voxels where the object leaves the window.
+        """
+        windows = self._refiner.windows
+        region = windows.region(start)
+        old = self._masks.logits[class_index][region].clone()
+        known = old != EMPTY
+        shown = self._shown(class_index, start, old, known)
+        outside = None if box is None else ~windows.inside(box, start)
+        if outside is not None:
+            shown[outside] = EMPTY
+        click = newest or lead
+        at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
+        asked = newest is not None and box is None and known[at]
+        if self._corrects and shown[at] > 0 and not asked:
+            refined = shown.clone()
+        else:
+            earlier = [c for c in self._masks.clicks if c.class_index == class_index and c is not newest]
+            refined = self._refiner.refine(start, class_index, shown, click, earlier)
+        seeds = old > 0
+        if newest is not None:
+            seeds = torch.zeros_like(known)
+            seeds[at] = newest.positive
+        if outside is not None:
+            refined[outside] = EMPTY
+        elif self._corrects:
+            refined[(refined > 0) & ~known & ~seeded_objects(refined > 0, seeds)] = EMPTY
+        blended = torch.where(known, torch.lerp(old, refined, windows.weight(start, ramp)), refined)
+        if outside is not None:
+            blended[outside] = old[outside]
+        self._masks.write((class_index, *region), blended)
+        if newest is not None and not newest.positive:
+            return []
+        return windows.exits(start, refined, old, self._masks.logits[class_index], seeds)
+
+    def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor) -> Tensor:
+        """The mask prompt of a stage, from the mask logits that are known."""
+        if known.all() or not self._corrects:
+            return torch.where(known, old, 0.0)
+        logits, wins = self._refiner.automatic(start, class_index)
+        return torch.where(known, old, torch.where(wins, logits, logits.clamp(max=-MARGIN)))

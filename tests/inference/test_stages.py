@@ -1,0 +1,98 @@
+"""Networks that correct masks: a click begins with the object it is on, and does nothing where nothing is wrong."""
+
+import pytest
+import torch
+
+from msam_nn.inference.clicks import Click
+
+from .fake_network import CorrectingNetwork, growing_predictor
+
+SHAPE = (16, 24, 60)
+ROD, BALL, OTHER = ((6, 9), (5, 8), (2, 50)), ((6, 10), (14, 18), (2, 6)), ((12, 14), (5, 8), (2, 6))
+"""Two objects of the first class, the rod longer than a window of 16, and one of the second."""
+
+ON_ROD, ON_BALL, NOWHERE = (7, 6, 8), (7, 15, 4), (3, 20, 30)
+
+
+def inside(box):
+    mask = torch.zeros(SHAPE, dtype=torch.bool)
+    mask[tuple(slice(*bounds) for bounds in box)] = True
+    return mask
+
+
+@pytest.fixture
+def network():
+    return CorrectingNetwork(2)
+
+
+@pytest.fixture
+def prompted(network):
+    image = inside(ROD) + inside(BALL) + 2.0 * inside(OTHER)
+    return growing_predictor(network=lambda _: network).open_image(image[None].float())
+
+
+def found(prompted, class_index=0):
+    return prompted.masks()[class_index] > 0
+
+
+def test_a_click_on_nothing_yet_takes_the_object_it_is_on_through_all_windows(prompted, network):
+    prompted.add_points([Click(0, ON_ROD, True)])
+    assert torch.equal(found(prompted), inside(ROD)) and not found(prompted, 1).any()
+    assert network.stages == []  # nothing was wrong with it
+    prompted.add_points([Click(0, ON_BALL, True)])
+    assert torch.equal(found(prompted), inside(ROD) | inside(BALL)) and network.stages == []
+
+
+def test_a_click_beside_all_objects_is_followed_by_the_network_and_takes_no_other_object_along(prompted, network):
+    """8 exp(-d) - 4 is above 0 up to a distance of ln 2: the clicked voxel alone."""
+    prompted.add_points([Click(0, (7, 11, 4), True)])
+    assert found(prompted).nonzero().tolist() == [[7, 11, 4]] and len(network.stages) == 1
+
+
+def test_a_click_on_the_object_of_another_class_is_an_error_to_correct(prompted, network):
+    prompted.add_points([Click(0, (13, 6, 4), True)])
+    assert len(network.stages) == 1 and found(prompted)[13, 6, 4] and not found(prompted, 1).any()
+
+
+def test_a_click_that_is_right_already_changes_nothing_and_holds_later(prompted, network):
+    for start in (
+        None,
+        torch.where(inside(ROD), 4.0, -4.0).expand(2, *SHAPE) * torch.tensor([1, 0.5]).view(2, 1, 1, 1),
+    ):
+        prompted.start_from(start)
+        prompted.add_points([Click(0, ON_ROD, True)])
+        before = prompted.masks()
+        prompted.add_points([Click(0, (7, 6, 20), True)])
+        prompted.add_points([Click(0, NOWHERE, False)])
+        assert torch.equal(prompted.masks(), before) and network.stages == []
+        assert len(prompted.clicks) == 3
+        prompted.add_points([Click(0, (7, 6, 21), False)])  # a voxel beside it
+        assert len(network.stages) == 1 and found(prompted)[7, 6, 20] and not found(prompted)[7, 6, 21]
+        network.stages.clear()
+
+
+def test_a_negative_click_leaves_unknown_objects_unknown(prompted, network):
+    prompted.add_points([Click(0, ON_ROD, True)])
+    prompted.add_points([Click(0, ON_ROD, False)])
+    assert len(network.stages) == 1 and not found(prompted)[inside(BALL)].any()
+    prompted.add_points([Click(0, ON_BALL, True)])
+    assert found(prompted)[inside(BALL)].all()
+
+
+def test_a_click_after_a_box_adds_nothing_elsewhere(prompted, network):
+    """Voxels outside the box are not known; they were taken for undecided, and whatever a click added made them
+    foreground."""
+    box = ((4, 12), (3, 10), (2, 14))
+    prompted.add_box(0, box)
+    assert torch.equal(found(prompted), inside(ROD) & inside(box)) and network.stages == []
+    prompted.add_points([Click(0, (10, 6, 8), True)])
+    assert len(network.stages) == 1 and not found(prompted)[:, 11:].any()
+
+
+def test_a_scribble_is_followed_where_it_was_wrong(prompted, network):
+    drawn = torch.ones(1, 1, 6, dtype=torch.bool)
+    prompted.add_drawing(((7, 8), (6, 7), (4, 10)), drawn, [Click(0, ON_ROD, True)])
+    assert torch.equal(found(prompted), inside(ROD))
+    n_stages = len(network.stages)
+    prompted.add_drawing(((7, 8), (6, 7), (4, 10)), drawn, [Click(0, ON_ROD, True)])
+    assert len(network.stages) == n_stages
