@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,10 +31,13 @@ from gpu_parts.setup import Setup
 MARGIN = 10.0
 """Seconds kept for starting and for writing the page."""
 
+SHORTEST = 5.0
+"""Minutes in which every part of a dry run ends on two quiet CPU cores; in less, parts end before their first row."""
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=8, help="time for all parts together (default: 8)")
+    parser.add_argument("--minutes", type=float, default=8, help="for all parts together, from 5 on (default: 8)")
     parser.add_argument("--data", type=Path, help="raw or planned data set to train on")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for page, JSON, logs and data")
     parser.add_argument("--dry-run", action="store_true", help="all parts small, on the CPU")
@@ -56,11 +60,16 @@ def main() -> int:
     if not arguments.dry_run and not torch.cuda.is_available():
         print("error: PyTorch sees no CUDA device here: install its CUDA build, or try --dry-run.", file=sys.stderr)
         return 2
+    if arguments.minutes < SHORTEST:
+        why = f"--minutes {arguments.minutes:g} would stop parts before they have measured anything"
+        print(f"error: {why}: give {SHORTEST:g} or more.", file=sys.stderr)
+        return 2
     if data is not None and not (data / "dataset.json").is_file():
         print(f"error: {data} is no data set of nnU-Net's: it has no dataset.json.", file=sys.stderr)
         return 2
     output.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine(device), "command": " ".join(sys.argv), "dry run": arguments.dry_run, "parts": []}
+    command = shlex.join(["python", *sys.argv])
+    report = {"machine": machine(device), "command": command, "dry run": arguments.dry_run, "parts": []}
     runner = Runner(
         [sys.executable, __file__, "-o", str(output)]
         + (["--data", str(data)] if data else [])

@@ -69,7 +69,7 @@ def dataset_name(dataset: str | int, folders: Sequence = (nnUNet_raw, nnUNet_pre
     if len(found) > 1:
         raise UserError(f"There is more than one data set {dataset} in {where}: {', '.join(sorted(found))}.")
     if not found:
-        raise UserError(f"There is no data set {dataset} in {where}.")
+        raise UserError(f"There is no data set {dataset} in {where}. Looked in {', '.join(map(str, folders))}.")
     return found.pop()
 
 

@@ -51,8 +51,9 @@ def test_only_some_folders_are_asked(folders, monkeypatch):
     (folders / "nnUNet_results" / "Dataset008_Imported").mkdir()
     assert dataset_name(8) == dataset_name(8, [nnUNet_results]) == "Dataset008_Imported"
     monkeypatch.delenv("nnUNet_results")
-    with pytest.raises(UserError, match="no data set 8 in nnUNet_raw and nnUNet_preprocessed"):
+    with pytest.raises(UserError, match="no data set 8 in nnUNet_raw and nnUNet_preprocessed") as caught:
         dataset_name(8, [nnUNet_raw, nnUNet_preprocessed])
+    assert f"Looked in {folders / 'nnUNet_raw'}, {folders / 'nnUNet_preprocessed'}." in str(caught.value)
 
 
 def test_a_path_is_no_name(folders):

@@ -44,15 +44,20 @@ def run(args: argparse.Namespace) -> int:
     file = Path(files[0]) if files else Path("grid.yaml")
     if action == "init":
         return init(file, args.force)
-    for module in ("rich", "submitit", "yaml"):
-        if find_spec(module) is None:
-            raise UserError(f'It needs {module}: pip install "msam_nn[arena]".')
+    insist_on("yaml")
     from msam_nn.arena.grid_file import read_grid
 
     grid = read_grid(file)
     if action == "report":
         return report(grid, args)
     return status(grid, args.on) if action == "status" else start(grid, args)
+
+
+def insist_on(*modules: str) -> None:
+    """Raises UserError for one that is not installed."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise UserError(f'It needs {module}: pip install "msam_nn[arena]".')
 
 
 def init(file: Path, force: bool) -> int:
@@ -70,12 +75,8 @@ def init(file: Path, force: bool) -> int:
 
 def start(grid: Grid, args: argparse.Namespace) -> int:
     """Run the grid, or show what would run; 1 if a job failed."""
-    from rich.console import Console
-
-    from msam_nn.arena.display import Watch, print_failures
     from msam_nn.arena.engines import cores_of_a_job, job_environment, make_engine
     from msam_nn.arena.jobs import jobs_of, still_needed
-    from msam_nn.arena.schedule import FINISHED, run_jobs
 
     cores = cores_of_a_job(grid, args.on)
     jobs = jobs_of(grid, cores)
@@ -87,6 +88,12 @@ def start(grid: Grid, args: argparse.Namespace) -> int:
             if job.name in needed:
                 print(job.shell_line())
         return 0
+    insist_on("rich", "submitit")
+    from rich.console import Console
+
+    from msam_nn.arena.display import Watch, print_failures
+    from msam_nn.arena.schedule import FINISHED, run_jobs
+
     if (grid.folder / "jobs").is_dir() and not args.resume:
         raise UserError(f"{grid.folder} shows that this grid was started before: add --resume to go on with it.")
     engine = make_engine(args.on, grid, cores)
@@ -105,6 +112,7 @@ def start(grid: Grid, args: argparse.Namespace) -> int:
 
 def status(grid: Grid, on: str) -> int:
     """Print how far the grid is; 1 if a job failed."""
+    insist_on("rich")
     from rich.console import Console
 
     from msam_nn.arena.display import FAILED, KILLED, overview, print_failures, states_by_files

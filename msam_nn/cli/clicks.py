@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-tr", dest="trainer", default="MSAMTrainer", help="default: %(default)s")
     parser.add_argument("-p", dest="plans", default="MSAMPlans", help="default: %(default)s")
     parser.add_argument("-c", dest="configuration", default="3d_fullres", help="default: %(default)s")
-    parser.add_argument("-f", dest="folds", nargs="+", type=int, default=[0, 1, 2, 3, 4], help="default: all five")
+    parser.add_argument("-f", dest="folds", nargs="+", type=fold, default=[0, 1, 2, 3, 4], help="default: all five")
     parser.add_argument("-n", dest="clicks", type=int, default=10, help="clicks a class (default: %(default)s)")
     parser.add_argument(
         "--strategy",
@@ -57,6 +57,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-o", dest="output", type=Path, help="a new folder for all scores (CSV) and the summary")
     parser.add_argument("--force", action="store_true", help="replace the folder if it exists")
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cuda", help="default: %(default)s")
+
+
+def fold(text: str) -> int:
+    """A fold as options name it; ``all`` is refused."""
+    if text == "all":
+        raise argparse.ArgumentTypeError("fold all has no validation cases: name folds of the split, 0 to 4")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

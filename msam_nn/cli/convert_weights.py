@@ -48,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
     dataset = Path(nnUNet_preprocessed, dataset_name(args.dataset, [nnUNet_preprocessed]))
-    plans = read_json(dataset / f"{args.plans}.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
-    dataset_json = read_json(dataset / "dataset.json", "Plan the data set first: nnUNetv2_plan_and_preprocess")
+    mend = f"Plan the data set first: {planning_command(args.dataset, args.plans, args.configuration)}"
+    plans = read_json(dataset / f"{args.plans}.json", mend)
+    dataset_json = read_json(dataset / "dataset.json", mend)
     content, trainer = convert(
         args.source, plans, args.configuration, dataset_json, seed=args.seed, trainer_name=args.trainer
     )
@@ -60,6 +61,17 @@ def run(args: argparse.Namespace) -> int:
         f"-pretrained_weights {args.output}"
     )
     return 0
+
+
+def planning_command(dataset: str, plans: str, configuration: str) -> str:
+    """nnU-Net's command that writes the plans, in words where their planner is not known."""
+    from msam_nn.registry import PLANNERS, load
+
+    planner = next((name for name, target in PLANNERS.items() if load(target).default_plans_name == plans), None)
+    command = f"nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}"
+    if planner is not None:
+        return f"{command} -pl {planner}"
+    return command if plans == "nnUNetPlans" else f"{command} -pl PLANNER, with the planner that writes {plans}"
 
 
 def convert(

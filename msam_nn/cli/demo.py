@@ -24,7 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register ``demo`` with the ``msam`` command."""
     parser = subparsers.add_parser(
         "demo",
-        help="train and score a small model on computer-generated tumours, in under ten minutes",
+        help="train and score a small model on computer-generated tumours, in about ten minutes on two quiet cores",
         description="Generate tumour phantoms, run nnU-Net's own commands on them with M-SAM or MaskSAM, and score the "
         "result, automatic and, for M-SAM, after simulated clicks. All files stay in one new folder.",
     )

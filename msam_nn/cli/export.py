@@ -51,7 +51,9 @@ def find_checkpoints(model: Path, folds: list[str] | None, checkpoint: str) -> d
     found = {name: model / name / checkpoint for name in names}
     missing = [str(path) for path in found.values() if not path.is_file()]
     if missing or not found:
-        raise UserError(f"No such checkpoint: {', '.join(missing) or model / 'fold_*' / checkpoint}.")
+        trained = " ".join(name.removeprefix("fold_") for name in there)
+        mend = f"name the trained folds, -f {trained}" if there else "train it, or name another folder or -chk"
+        raise UserError(f"No such checkpoint: {', '.join(missing) or model / 'fold_*' / checkpoint}: {mend}.")
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msam_nn.errors import UserError
@@ -74,12 +74,11 @@ def _from_mask(file: Path, args: argparse.Namespace) -> dict:
     import SimpleITK as sitk
 
     from msam_nn.image_files import insist_on_sound_file
-    from msam_nn.inference.geometry import ImageGeometry
     from msam_nn.inference.prompt_file import ClassPrompts
     from msam_nn.prompts.from_mask import bounds, centre, instances, objects
 
     insist_on_sound_file(file)
-    geometry = ImageGeometry.from_file(file)
+    geometry = _geometry(file)
     image = sitk.ReadImage(str(file))
     labels, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
     if labels.dtype.kind == "f" and not np.array_equal(labels, labels.round()):
@@ -129,9 +128,7 @@ def _show(args: argparse.Namespace) -> int:
 
     cases = image_cases(args.images, args.file_ending)
     rows, problems = [], 0
-    for case, reason, placed in _placed(args):
-        if args.cases and case not in args.cases:
-            continue
+    for case, reason, placed in _placed(args, args.cases):
         if reason:
             problems += 1
             print(f"{case}: {reason}", file=sys.stderr)
@@ -156,21 +153,29 @@ def _show(args: argparse.Namespace) -> int:
     return int(problems > 0)
 
 
-def _placed(args: argparse.Namespace) -> Iterator[tuple[str, str, list]]:
-    """Per case of the file: its name, what is wrong, and per class its name and prompts on the image's own grid."""
-    from msam_nn.inference.batch import image_cases
-    from msam_nn.inference.geometry import ImageGeometry
+def _placed(args: argparse.Namespace, chosen: Sequence[str] | None = None) -> Iterator[tuple[str, str, list]]:
+    """Per case of the file: its name, what is wrong, and per class its name and prompts on the image's own grid.
+
+    Arguments:
+        chosen: cases; None for all.
+    """
+    from msam_nn.inference.batch import image_cases, some_of
     from msam_nn.inference.placement import place
     from msam_nn.inference.prompt_file import read_prompts
 
     prompts = read_prompts(args.prompts)
+    for case in chosen or ():
+        if case not in prompts.cases:
+            raise UserError(f"{args.prompts} has no case {case}: it has {some_of(prompts.cases)}.")
     cases = image_cases(args.images, args.file_ending)
     names, manager = _classes(args.dataset) if args.dataset else (None, None)
     for case, given in prompts.cases.items():
+        if chosen and case not in chosen:
+            continue
         try:
             if case not in cases:
                 raise UserError(f"{args.images} has no such case.")
-            geometry = ImageGeometry.from_file(cases[case][0])
+            geometry = _geometry(cases[case][0])
             called = names or [(name,) for name in given]
             placed = place(given, prompts.space, called, geometry, cases[case][0])
             if manager is not None:
@@ -180,6 +185,22 @@ def _placed(args: argparse.Namespace) -> Iterator[tuple[str, str, list]]:
             yield case, "", list(zip(given, placed, strict=True))
         except UserError as error:
             yield case, str(error), []
+
+
+def _geometry(file: Path):
+    """Of an image, by its header.
+
+    Raises:
+        UserError: if it is no 3D image, in the words of ``msam predict``.
+    """
+    from msam_nn.image_files import insist_on_sound_images
+    from msam_nn.inference.geometry import ImageGeometry
+
+    try:
+        return ImageGeometry.from_file(file)
+    except UserError:
+        insist_on_sound_images([file], 1)
+        raise
 
 
 def _classes(dataset: str):

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         from msam_nn.server.app import make_app
         from msam_nn.server.settings import Settings, insist_on_key
     except ModuleNotFoundError as error:
-        raise UserError(f'msam serve needs {error.name}: pip install "msam_nn[serve]".') from error
+        raise UserError(f'It needs {error.name}: pip install "msam_nn[serve]".') from error
     api_key = args.api_key or os.environ.get(KEY_VARIABLE)
     insist_on_key(args.host, api_key)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from msam_nn.cli.clicks import fold
 from msam_nn.device import torch_device
 from msam_nn.errors import UserError
 
@@ -24,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("-p", dest="plans", default="MSAMPlans", help="default: %(default)s")
     parser.add_argument("-c", dest="configuration", default="3d_fullres", help="default: %(default)s")
     parser.add_argument(
-        "-f", dest="folds", nargs="+", type=int, default=[0, 1, 2, 3, 4],
+        "-f", dest="folds", nargs="+", type=fold, default=[0, 1, 2, 3, 4],
         help="of the source's model, ensembled, and of the target's validation cases; default: all five",
     )  # fmt: skip
     parser.add_argument("-o", dest="output", type=Path, required=True, help="new folder for predictions and scores")

@@ -89,7 +89,7 @@ def _copy_lines(stream: TextIO, log: TextIO, lines: list[str]) -> None:
 
 
 def _show_progress(process: subprocess.Popen[str], lines: list[str], title: str, expected_seconds: float) -> None:
-    """Move the progress line until the process ends; it stays at 99 % if the process takes longer than expected."""
+    """Move the progress line until the process ends; it stays at 99 % and says so if it takes longer than expected."""
     began, seen, news = monotonic(), 0, ""
     interval = 0.5 if sys.stderr.isatty() else 10.0
     layout = "{desc:<22}{percentage:3.0f}%|{bar:20}| {elapsed}{postfix}"
@@ -100,8 +100,9 @@ def _show_progress(process: subprocess.Popen[str], lines: list[str], title: str,
             except subprocess.TimeoutExpired:
                 new, seen = lines[seen:], len(lines)
                 news = next((text for text in map(_news_in, reversed(new)) if text), news)
-                bar.n = min(99, int(100 * (monotonic() - began) / expected_seconds))
-                bar.set_postfix_str(news)
+                passed = (monotonic() - began) / expected_seconds
+                bar.n = min(99, int(100 * passed))
+                bar.set_postfix_str(news if passed < 1 else f"longer than expected, {news}".removesuffix(", "))
             else:
                 if process.returncode == 0:
                     bar.n = 100

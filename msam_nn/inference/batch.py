@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,10 +66,16 @@ class PromptedBatch:
             raise UserError(f"This configuration {needed} predictions of a previous stage ({previous}).")
         failed = {case: f"is not in {images}" for case in self.prompts.cases if case not in cases}
         chosen = {case: files for case, files in cases.items() if self.automatic or case in self.prompts.cases}
+        left_out = cases.keys() - chosen.keys()
         if not chosen:
             raise UserError(
-                f"None of the {len(cases)} cases in {images} has prompts: the file has {_some(self.prompts.cases)}, "
-                f"the folder {_some(cases)}. (--automatic predicts cases without prompts, too.)"
+                f"None of the {len(cases)} cases in {images} has prompts: the file has {some_of(self.prompts.cases)}, "
+                f"the folder {some_of(cases)}. (--automatic predicts cases without prompts, too.)"
+            )
+        if left_out:
+            print(
+                f"Without prompts, and so left out: {len(left_out)} of {len(cases)} cases, {some_of(left_out)} "
+                f"(--automatic predicts them, too)."
             )
         output.mkdir(parents=True, exist_ok=True)
         save_json(self.predictor.dataset_json, str(output / "dataset.json"), sort_keys=False)
@@ -182,11 +189,16 @@ def image_cases(folder: Path, file_ending: str) -> dict[str, list[Path]]:
     lists = []
     if folder.is_dir():
         lists = create_lists_from_splitted_dataset_folder(str(folder), file_ending, num_processes=1)
+    lists = [files for files in lists if files]  # none for a name without _0000
     if not lists:
-        raise UserError(f"{folder} holds no images like case_0000{file_ending}.")
+        name = min((file.name for file in folder.glob(f"*{file_ending}")), default="")
+        channel = f"{name.removesuffix(file_ending)}_0000{file_ending}"
+        mend = f": rename {name} to {channel}, and the others likewise" if name else ""
+        raise UserError(f"{folder} holds no images like case_0000{file_ending}{mend}.")
     return {Path(files[0]).name[: -len(file_ending) - 5]: [Path(f) for f in files] for files in lists}
 
 
-def _some(cases: dict) -> str:
+def some_of(cases: Collection[str]) -> str:
+    """Up to five names, to be quoted."""
     names = sorted(cases)
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "") if names else "no cases"
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "") if names else "no cases"

@@ -101,7 +101,7 @@ def _class_prompts(content: Any, space: str, path: Path, where: str) -> ClassPro
         raise UserError(f"{where}: expected an object with points, boxes or a mask, found {_kind(content)}.")
     unknown = sorted(set(content) - set(KINDS))
     if unknown:
-        raise UserError(f"{where}: there are points, boxes and a mask, but no {', '.join(unknown)}.")
+        raise UserError(f"{where}: unknown key {json.dumps(unknown[0])}; use points, boxes or mask.")
     points = _rows(content.get("points", []), 4, space, f"{where}, points")
     for index, (*_, label) in enumerate(points):
         if label not in (0, 1):
@@ -113,6 +113,8 @@ def _class_prompts(content: Any, space: str, path: Path, where: str) -> ClassPro
     mask = content.get("mask")
     if mask is not None and not isinstance(mask, str):
         raise UserError(f"{where}, mask: expected the name of a file, found {_kind(mask)}.")
+    if not (points or boxes or mask):
+        raise UserError(f"{where}: there is no prompt; add points, boxes or a mask, or leave the class out.")
     return ClassPrompts(points, boxes, path.parent / mask if mask else None)
 
 

@@ -116,7 +116,8 @@ class PromptedImage:
     def add_points(self, clicks: Sequence[Click]) -> Box | None:
         """Follow clicks one after the other; all of them are one step for :meth:`undo`.
 
-        A negative click where no prompt has led yet has nothing to take away: it is remembered for later stages.
+        A negative click where no prompt has led yet has nothing to take away: it is remembered for later stages. So is
+        one that is right already, by networks that correct masks.
 
         Raises:
             UserError: if a click lies outside the image or names no class; nothing is changed then.

@@ -84,6 +84,23 @@ def test_data_that_are_none_get_one_sentence(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_too_few_minutes_get_one_sentence(tmp_path):
+    process = gpu("--dry-run", "--minutes", 1, "-o", tmp_path / "out")
+    assert process.returncode == 2 and "--minutes 1 would stop parts before" in process.stderr
+    assert len(process.stderr.splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_the_page_shows_a_command_to_paste(tmp_path, monkeypatch):
+    import gpu as program
+
+    left_out = {"part": "x", "variant": "", "title": "X", "status": "left out", "why": "w", "seconds": 0, "rows": []}
+    monkeypatch.setattr(program.Runner, "results", lambda self: iter([left_out]))
+    monkeypatch.setattr(sys, "argv", ["benchmarks/gpu.py", "--dry-run", "-o", str(tmp_path / "a run")])
+    assert program.main() == 0
+    page = (tmp_path / "a run" / "gpu.md").read_text(encoding="utf-8")
+    assert f"python benchmarks/gpu.py --dry-run -o '{tmp_path / 'a run'}'" in page
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("MSAM_NN_LONG" not in os.environ, reason="takes several minutes: set MSAM_NN_LONG=1")
 def test_dry_run_does_every_part(tmp_path):

@@ -73,5 +73,12 @@ def test_nothing_to_report_is_one_sentence(grid, capsys):
 
 def test_what_is_not_installed_is_named(grid, capsys, monkeypatch):
     monkeypatch.setattr("msam_nn.cli.arena.find_spec", lambda module: None if module == "submitit" else module)
-    assert main.main(["arena", "grid.yaml", "--dry-run"]) == 2
+    assert main.main(["arena", "grid.yaml"]) == 2
     assert capsys.readouterr().err == 'msam arena: It needs submitit: pip install "msam_nn[arena]".\n'
+
+
+def test_what_runs_no_job_needs_no_package_for_jobs(grid, capsys, monkeypatch):
+    monkeypatch.setattr("msam_nn.cli.arena.find_spec", lambda module: None if module == "submitit" else module)
+    assert main.main(["arena", "grid.yaml", "--dry-run"]) == 0 and main.main(["arena", "status", "grid.yaml"]) == 0
+    assert main.main(["arena", "status", "nope.yaml"]) == 2
+    assert "There is no grid nope.yaml" in capsys.readouterr().err

@@ -26,6 +26,13 @@ def test_options_that_make_no_sense_get_one_sentence(arguments, message, capsys)
     assert message in error and len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("fold", "message"), [("all", "fold all has no validation cases"), ("x", "invalid fold")])
+def test_what_is_no_fold_of_the_split(fold, message, capsys):
+    with pytest.raises(SystemExit):
+        clicks("-f", fold)
+    assert message in capsys.readouterr().err
+
+
 def test_results_are_not_overwritten_and_this_is_said_at_once(tmp_path, capsys):
     (tmp_path / "scores.csv").write_text("precious")
     assert clicks("-o", tmp_path) == 2

@@ -8,7 +8,7 @@ import torch
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from msam_nn.cli.convert_weights import convert
+from msam_nn.cli.convert_weights import convert, planning_command
 from msam_nn.cli.inspect import describe
 from msam_nn.cli.main import main
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -142,11 +142,26 @@ def test_unknown_data_set(planned_dataset, sam_med3d_file, tmp_path, capsys, dat
     assert f"no data set {dataset}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("plans", "end"),
+    [
+        ("MSAMPretrainedPlans", "-d 4 -c 3d_fullres -pl MSAMPretrainedPlanner"),
+        ("MSAMPlans", "-d 4 -c 3d_fullres -pl MSAMPlanner"),
+        ("nnUNetPlans", "-d 4 -c 3d_fullres"),
+        ("Mine", "-d 4 -c 3d_fullres -pl PLANNER, with the planner that writes Mine"),
+    ],
+)
+def test_how_plans_are_made(plans, end):
+    assert planning_command("4", plans, "3d_fullres") == f"nnUNetv2_plan_and_preprocess {end}"
+
+
 def test_missing_things_are_named(planned_dataset, sam_med3d_file, tmp_path, capsys, monkeypatch):
     assert convert_by_command(tmp_path / "nothing.pth", tmp_path / "i.pth") == 2
     assert "nothing.pth" in capsys.readouterr().err
     assert convert_by_command(sam_med3d_file, tmp_path / "i.pth", "-p", "OtherPlans") == 2
     assert "OtherPlans.json" in capsys.readouterr().err
+    assert convert_by_command(sam_med3d_file, tmp_path / "i.pth", "-p", "MaskSAMPlans") == 2
+    assert "nnUNetv2_plan_and_preprocess -d 901 -c 3d_fullres -pl MaskSAMPlanner" in capsys.readouterr().err
     assert convert_by_command(sam_med3d_file, tmp_path / "i.pth", "-c", "3d_lowres") == 2
     assert "3d_lowres" in capsys.readouterr().err
     monkeypatch.delenv("nnUNet_preprocessed")

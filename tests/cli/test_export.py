@@ -8,7 +8,9 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn import nnunet_hook
+from msam_nn.cli.export import find_checkpoints
 from msam_nn.cli.main import main
+from msam_nn.errors import UserError
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 
@@ -101,3 +103,14 @@ def test_model_without_lora(model_folder, tmp_path, capsys):
     assert main(["export", "--merge-lora", "-m", str(tmp_path / "merged"), "-o", str(tmp_path / "again")]) == 2
     assert "no LoRA" in capsys.readouterr().err
     assert not list(tmp_path.glob("again*"))
+
+
+def test_a_fold_that_was_not_trained(tmp_path):
+    for fold in ("fold_0", "fold_all"):
+        (tmp_path / fold).mkdir()
+        (tmp_path / fold / "c.pth").touch()
+    assert list(find_checkpoints(tmp_path, None, "c.pth")) == ["fold_0", "fold_all"]
+    with pytest.raises(UserError, match="No such checkpoint: .*fold_1/c.pth: name the trained folds, -f 0 all."):
+        find_checkpoints(tmp_path, ["0", "1"], "c.pth")
+    with pytest.raises(UserError, match="fold_./d.pth: train it, or name another folder or -chk."):
+        find_checkpoints(tmp_path, None, "d.pth")

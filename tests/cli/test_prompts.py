@@ -93,7 +93,7 @@ def test_check_knows_the_classes_of_a_data_set(folder, nnunet_folders, capsys):
     (folder / "p.json").write_text('{"a": {"tumour": {"points": [[1, 1, 1, 1]]}, "organ": {"points": [[1, 1, 1, 1]]}}}')
     assert check(folder) == 0 and check(folder, "-d", "900") == 1
     assert "contradict" in capsys.readouterr().err
-    (folder / "p.json").write_text('{"a": {"bone": {}}}')
+    (folder / "p.json").write_text('{"a": {"bone": {"points": [[1, 1, 1, 1]]}}}')
     assert check(folder, "-d", "900") == 1
     assert "its classes are tumour (1), organ (2)" in capsys.readouterr().err
 
@@ -103,7 +103,27 @@ def test_show_draws(folder):
     arguments = ["prompts", "show", str(folder / "p.json"), "-i", str(folder / "images"), "-o", str(folder / "p.png")]
     assert main(arguments) == 0
     assert (folder / "p.png").read_bytes().startswith(b"\x89PNG")
-    assert main([*arguments, "--cases", "b"]) == 2
+
+
+def test_show_names_a_case_that_is_not_in_the_file(folder, capsys):
+    create(folder)
+    arguments = ["prompts", "show", str(folder / "p.json"), "-i", str(folder / "images"), "-o", str(folder / "p.png")]
+    assert main([*arguments, "--cases", "a", "nope"]) == 2
+    assert "p.json has no case nope: it has a." in capsys.readouterr().err and not (folder / "p.png").exists()
+
+
+def test_an_image_that_is_not_3d_gets_the_words_of_predict(folder, capsys):
+    create(folder)
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((35, 51), np.float32)), str(folder / "images" / "a_0000.nii.gz"))
+    assert check(folder) == 1
+    assert "has the shape (51, 35) and is no 3D image" in capsys.readouterr().err
+
+
+def test_images_without_a_channel_in_their_name(folder, capsys):
+    create(folder)
+    (folder / "images" / "a_0000.nii.gz").rename(folder / "images" / "a.nii.gz")
+    assert check(folder) == 2
+    assert "rename a.nii.gz to a_0000.nii.gz" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

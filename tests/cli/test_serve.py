@@ -11,6 +11,7 @@ import torch
 
 pytest.importorskip("fastapi", reason='needs pip install "msam_nn[serve]"')
 
+from msam_nn.cli.main import main  # noqa: E402
 from msam_nn.cli.serve import welcome  # noqa: E402
 from msam_nn.networks.msam import build_from_plans  # noqa: E402
 from msam_nn.server.settings import Settings, is_local  # noqa: E402
@@ -89,3 +90,9 @@ def test_this_machine(host):
 )
 def test_other_machines(host):
     assert not is_local(host)
+
+
+def test_what_is_not_installed_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert main(["serve", "-m", "model"]) == 2
+    assert capsys.readouterr().err == 'msam serve: It needs uvicorn: pip install "msam_nn[serve]".\n'

@@ -1,11 +1,12 @@
 """Logged commands: output in the log, the exit code obeyed, commands found beside the running Python."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 
-from msam_nn.demo.logged_command import CommandFailed, _news_in, find_command, run_logged
+from msam_nn.demo.logged_command import CommandFailed, _news_in, _show_progress, find_command, run_logged
 from msam_nn.errors import UserError
 
 
@@ -34,6 +35,20 @@ def test_news_is_quoted_without_the_time_stamp():
     assert _news_in("2024-05-01 10:00:00.123456: Epoch 3 ") == "Epoch 3"
     assert _news_in("2024-05-01 10:00:00.123456: train_loss -0.4321 ") == "train_loss -0.4321"
     assert _news_in("Epoch time: 3.2 s") == ""
+
+
+@pytest.mark.parametrize(("expected_seconds", "late"), [(1e-9, True), (1e9, False)])
+def test_a_command_that_takes_longer_than_expected(expected_seconds, late, capsys):
+    class Process:
+        returncode, waits = 0, iter([False, True])
+
+        def wait(self, timeout):
+            if not next(self.waits):
+                raise subprocess.TimeoutExpired("command", timeout)
+
+    _show_progress(Process(), ["Epoch 3"], "train", expected_seconds)
+    shown = capsys.readouterr().err
+    assert ("longer than expected, Epoch 3" in shown) == late and "Epoch 3" in shown
 
 
 def test_commands_are_found_without_an_activated_environment(monkeypatch):

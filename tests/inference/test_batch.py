@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from msam_nn.errors import UserError
 from msam_nn.inference import prompted_image
-from msam_nn.inference.batch import PromptedBatch, image_cases
+from msam_nn.inference.batch import PromptedBatch, image_cases, some_of
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 
 from .test_prompted import make_predictor  # noqa: F401
@@ -101,12 +101,15 @@ def test_an_object_too_large_for_one_prompt_is_remarked(make_predictor, images, 
     assert "class organ goes on" in remarks[0] and "click there" in remarks[0]
 
 
-def test_automatic_predicts_cases_without_prompts_too(make_predictor, images, tmp_path):  # noqa: F811
+def test_automatic_predicts_cases_without_prompts_too(make_predictor, images, tmp_path, capsys):  # noqa: F811
     folder, labels = images
-    first = next(iter(labels))
+    first, second = labels
     prompts = {first: {"1": ClassPrompts(((5, 5, 5, 1),))}}
     batch(make_predictor(), prompts).run(folder, tmp_path / "some")
+    said = f"left out: 1 of 2 cases, {second} (--automatic predicts them, too)."
+    assert said in capsys.readouterr().out
     batch(make_predictor(), prompts, automatic=True).run(folder, tmp_path / "all")
+    assert "left out" not in capsys.readouterr().out
     found = [{f.name for f in (tmp_path / name).glob("*.nii.gz")} for name in ("some", "all")]
     assert found == [{f"{first}.nii.gz"}, {f"{case}.nii.gz" for case in labels}]
 
@@ -118,5 +121,17 @@ def test_nothing_to_predict(make_predictor, images, tmp_path):  # noqa: F811
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="takes no predictions of a previous stage"):
         batch(make_predictor(), {}, previous_stage=Path("x")).run(folder, tmp_path / "out")
-    with pytest.raises(UserError, match="holds no images"):
+    with pytest.raises(UserError, match=r"holds no images like case_0000.nii.gz\.$"):
         image_cases(tmp_path / "nowhere", ".nii.gz")
+
+
+def test_images_without_a_channel_in_their_name(tmp_path):
+    (tmp_path / "hippocampus_049.nii.gz").touch()
+    with pytest.raises(UserError, match="rename hippocampus_049.nii.gz to hippocampus_049_0000.nii.gz, and the others"):
+        image_cases(tmp_path, ".nii.gz")
+    (tmp_path / "a_0000.nii.gz").touch()
+    assert image_cases(tmp_path, ".nii.gz") == {"a": [tmp_path / "a_0000.nii.gz"]}
+
+
+def test_no_more_than_five_names_are_quoted():
+    assert some_of([]) == "no cases" and some_of("edcba") == "a, b, c, d, e" and some_of("fedcba") == "a, b, c, d, e, …"

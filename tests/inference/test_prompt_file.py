@@ -23,7 +23,8 @@ def test_what_is_written_is_read_again(tmp_path):
 
 
 def test_space_and_defaults(tmp_path):
-    assert read(tmp_path, {"a": {"tumour": {}}}) == PromptFile({"a": {"tumour": ClassPrompts()}}, "voxel")
+    voxel = read(tmp_path, {"a": {"tumour": {"points": [[1, 2, 3, 0]]}}, "b": {}})
+    assert voxel == PromptFile({"a": {"tumour": ClassPrompts(((1, 2, 3, 0),))}, "b": {}}, "voxel")
     world = read(tmp_path, {"space": "world", "a": {"1": {"points": [[-1.5, 2, 3e1, 1]]}}})
     assert world == PromptFile({"a": {"1": ClassPrompts(((-1.5, 2, 30, 1),))}}, "world")
 
@@ -41,7 +42,9 @@ def of(**prompts):
         ({"space": "mm"}, '"voxel" or "world", not \'mm\''),
         ({"case_7": [1]}, "case_7: expected classes.*found a list"),
         ({"case_7": {"2": [[1, 2, 3, 1]]}}, "case_7, class 2: expected an object"),
-        (of(point=[]), "case_7, class 2: .* no point"),
+        (of(point=[]), 'case_7, class 2: unknown key "point"; use points, boxes or mask'),
+        (of(), "case_7, class 2: there is no prompt"),
+        (of(points=[], mask=None), "case_7, class 2: there is no prompt"),
         (of(points=[1, 2, 3, 1]), "case_7, class 2, points 0: expected 4 numbers, found 1"),
         (of(points={}), "points: expected a list of lists of 4 numbers, found an object"),
         (of(points=[[1, 2, 3]]), "points 0: expected 4 numbers"),

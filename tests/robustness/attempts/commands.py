@@ -30,6 +30,11 @@ def _(world):
     return world.clicks("-n", "0")
 
 
+@attempt("clicks on the validation cases of fold all", "no validation cases")
+def _(world):
+    return world.clicks("-f", "all")
+
+
 @attempt("a tolerance that is no distance", "--tolerance")
 def _(world):
     return world.clicks("--tolerance", "-1")

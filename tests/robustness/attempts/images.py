@@ -14,6 +14,12 @@ def _(world):
     return world.predict("-i", str(world.root / "raw"))
 
 
+@attempt("images without a channel in their names", "rename phantom_000.nii.gz to phantom_000_0000.nii.gz")
+def _(world):
+    world.image.rename(world.images / f"{world.case}.nii.gz")
+    return world.predict()
+
+
 @attempt("a truncated .nii.gz", "copy or export it again", status=1)
 def _(world):
     content = world.image.read_bytes()

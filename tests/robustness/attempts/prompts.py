@@ -45,6 +45,24 @@ def _(world):
     return world.predict()
 
 
+@attempt("a mistyped kind of prompt", "unknown key")
+def _(world):
+    world.write_prompts(point=[[10, 10, 10, 1]])
+    return world.predict()
+
+
+@attempt("a class without a prompt", "no prompt")
+def _(world):
+    world.write_prompts()
+    return world.predict()
+
+
+@attempt("a case to draw that the file does not have", "no case")
+def _(world):
+    files = [str(world.prompts), "-i", str(world.images), "-o", str(world.root / "out")]
+    return ["prompts", "show", *files, "--cases", "nope"]
+
+
 @attempt("a box whose corners are swapped", "box")
 def _(world):
     world.write_prompts(boxes=[[10, 10, 10, 2, 2, 2]])
