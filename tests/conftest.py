@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -74,3 +75,24 @@ def phantom_plans(nnunet_folders) -> tuple[dict, dict]:
     plans = json.loads((folder / "MSAMPlans.json").read_text(encoding="utf-8"))
     plans["continue_training"] = False
     return plans, json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def small_unets() -> dict[str, dict]:
+    """Two U-Nets of nnU-Net's as plans describe them: ``plain`` and ``residual encoder``."""
+    plain = {
+        "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+        "arch_kwargs": {
+            "n_stages": 3, "features_per_stage": [8, 16, 16], "conv_op": "torch.nn.modules.conv.Conv3d",
+            "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
+            "n_conv_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
+            "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+            "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
+            "nonlin_kwargs": {"inplace": True},
+        },
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }  # fmt: skip
+    residual = copy.deepcopy(plain)
+    residual["network_class_name"] = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    residual["arch_kwargs"]["n_blocks_per_stage"] = residual["arch_kwargs"].pop("n_conv_per_stage")
+    return {"plain": plain, "residual encoder": residual}

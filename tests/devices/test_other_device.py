@@ -24,19 +24,6 @@ SESSIONS = {
     "long": ClickRecipe(p_automatic=0, p_long=1, most_earlier=1),
 }
 
-UNET = {
-    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "arch_kwargs": {
-        "n_stages": 3, "features_per_stage": [8, 16, 16], "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
-        "n_conv_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    },
-    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-}  # fmt: skip
-
 
 @pytest.fixture
 def make_trainer(phantom_plans, tmp_path, monkeypatch):
@@ -117,9 +104,9 @@ def test_msam(make_trainer, other_device, monkeypatch, trainer_class):
     used(practised(make_trainer(trainer_class, other_device)))
 
 
-def test_msam_unet(make_trainer, other_device, monkeypatch):
+def test_msam_unet(make_trainer, other_device, small_unets, monkeypatch):
     monkeypatch.setattr(MSAMUNetTrainer, "get_dataloaders", lambda self: (None, None))
-    used(practised(make_trainer(MSAMUNetTrainer, other_device, architecture=UNET)))
+    used(practised(make_trainer(MSAMUNetTrainer, other_device, architecture=small_unets["plain"])))
 
 
 def test_masksam(make_trainer, other_device):

@@ -9,18 +9,6 @@ import SimpleITK as sitk
 
 DATASET, PLANS = "Dataset900_TumourPhantom", "TinyUNetPlans"
 UNET, CLICKED = "nnUNetTrainer_1minute", "MSAMUNetTrainer_1minute"
-TINY = {
-    "network_class_name": "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet",
-    "arch_kwargs": {
-        "n_stages": 3, "features_per_stage": [8, 16, 32], "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
-        "n_blocks_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    },
-    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-}  # fmt: skip
 
 pytestmark = pytest.mark.slow
 
@@ -30,12 +18,12 @@ def model(trainer: str) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def results(run, nnunet_folders, tmp_path_factory):
+def results(run, nnunet_folders, small_unets, tmp_path_factory):
     """nnU-Net's results of the data set after both trainings."""
     folder = nnunet_folders["nnUNet_preprocessed"] / DATASET
     plans = json.loads((folder / "MSAMPlans.json").read_text(encoding="utf-8"))
     plans["plans_name"] = PLANS  # the configuration's data stay MSAMPlans'
-    plans["configurations"]["3d_fullres"]["architecture"] = TINY
+    plans["configurations"]["3d_fullres"]["architecture"] = small_unets["residual encoder"]
     (folder / f"{PLANS}.json").write_text(json.dumps(plans))
     train = ("nnUNetv2_train", 900, "3d_fullres", 0, "-p", PLANS, "-device", "cpu", "-tr")
     run(*train, UNET)

@@ -26,27 +26,12 @@ from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
 
 CPU = torch.device("cpu")
-PLAIN = {
-    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-    "arch_kwargs": {
-        "n_stages": 3, "features_per_stage": [8, 16, 16], "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": [[1, 3, 3], [3, 3, 3], [3, 3, 3]], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2]],
-        "n_conv_per_stage": [1, 1, 1], "n_conv_per_stage_decoder": [1, 1], "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-        "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-    },
-    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-}  # fmt: skip
-RESIDUAL = copy.deepcopy(PLAIN)
-RESIDUAL["network_class_name"] = "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
-RESIDUAL["arch_kwargs"]["n_blocks_per_stage"] = RESIDUAL["arch_kwargs"].pop("n_conv_per_stage")
 
 
 @pytest.fixture
-def plans(phantom_plans):
+def plans(phantom_plans, small_unets):
     plans, dataset_json = copy.deepcopy(phantom_plans)
-    plans["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(PLAIN)
+    plans["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(small_unets["plain"])
     return plans, dataset_json
 
 
@@ -83,8 +68,9 @@ def trained_unet(make, tmp_path, **architecture):
     return trainer, tmp_path / "checkpoint_final.pth"
 
 
-@pytest.mark.parametrize("architecture", [PLAIN, RESIDUAL], ids=["plain", "residual encoder"])
-def test_a_given_unet_answers_as_before_bit_for_bit(make, plans, tmp_path, architecture):
+@pytest.mark.parametrize("kind", ["plain", "residual encoder"])
+def test_a_given_unet_answers_as_before_bit_for_bit(make, plans, small_unets, tmp_path, kind):
+    architecture = small_unets[kind]
     unet, file = trained_unet(make, tmp_path, **architecture)
     own = copy.deepcopy(plans[0])
     own["configurations"]["3d_fullres"]["architecture"].update(architecture)
@@ -304,13 +290,13 @@ def test_resuming_continues_where_a_stage_ended(make):
     assert torch.equal(*after)
 
 
-def test_weights_of_other_plans_are_refused(make, plans, tmp_path):
+def test_weights_of_other_plans_are_refused(make, plans, small_unets, tmp_path):
     _, file = trained_unet(make, tmp_path)
     other = copy.deepcopy(plans[0])
     other["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["features_per_stage"] = [8, 16, 32]
     with pytest.raises(UserError, match="these plans need"):
         convert(file, other, "3d_fullres", plans[1])
-    other["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(RESIDUAL)
+    other["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(small_unets["residual encoder"])
     with pytest.raises(UserError, match="trained with other plans"):
         convert(file, other, "3d_fullres", plans[1])
 
