@@ -9,6 +9,7 @@ import pytest
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError, _protocol
 from nnInteractive.inference.remote.serialization import pack_array
 
+from msam_nn.inference.prompted_image import PromptedImage
 from msam_nn.server.session import InteractiveSession
 from msam_nn.server.transport import routes as module
 from msam_nn.server.viewer import Viewer
@@ -163,7 +164,14 @@ def test_viewers_segment_the_label_they_were_started_with(serve, connect):
 
 
 def test_an_answer_that_takes_too_long_comes_with_the_next_one(client, monkeypatch):
-    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
+    follow = PromptedImage.add_points
+
+    def slowly(image, clicks):
+        time.sleep(0.6)
+        return follow(image, clicks)
+
+    monkeypatch.setattr(PromptedImage, "add_points", slowly)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.3)
     assert client.add_point_interaction(middle(ROD), True) is None
     monkeypatch.undo()
     client.add_point_interaction(middle(BALL), True)
