@@ -48,9 +48,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
     dataset = Path(nnUNet_preprocessed, dataset_name(args.dataset, [nnUNet_preprocessed]))
-    mend = f"Plan the data set first: {planning_command(args.dataset, args.plans, args.configuration)}"
-    plans = read_json(dataset / f"{args.plans}.json", mend)
-    dataset_json = read_json(dataset / "dataset.json", mend)
+    files, mend = (dataset / f"{args.plans}.json", dataset / "dataset.json"), ""
+    if not all(file.is_file() for file in files):  # the planners take seconds to import
+        mend = f"Plan the data set first: {planning_command(args.dataset, args.plans, args.configuration)}"
+    plans, dataset_json = (read_json(file, mend) for file in files)
     content, trainer = convert(
         args.source, plans, args.configuration, dataset_json, seed=args.seed, trainer_name=args.trainer
     )

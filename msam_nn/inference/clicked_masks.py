@@ -62,20 +62,12 @@ class ClickedMasks:
 
     def holding(self, region: Sequence[slice]) -> Tensor:
         """Logits ``(K, ...)`` of a region in which every click holds."""
-        return honour_clicks(
-            self.logits[(slice(None), *region)],
-            self.clicks,
-            **self._correction,
-            heights=self._heights,
-            origin=[r.start for r in region],
-        )
+        return self._honoured(region, self._heights)
 
     def has_label(self, click: Click) -> bool:
         """Whether the clicked voxel has the label that it is given already, corrections included."""
-        heights = correction_heights(self.logits, self.clicks, **self._correction)
-        place = [slice(v, v + 1) for v in click.voxel]
-        masks = self.logits[(slice(None), *place)]
-        masks = honour_clicks(masks, self.clicks, **self._correction, heights=heights, origin=click.voxel)
+        heights = correction_heights(self.logits, self.clicks, **self._correction)  # in a step of several clicks
+        masks = self._honoured([slice(v, v + 1) for v in click.voxel], heights)
         found = foreground(masks[None], exclusive=self._correction["exclusive"])
         return bool(found[0, click.class_index]) == click.positive
 
@@ -135,6 +127,10 @@ class ClickedMasks:
                 boxes.append(correction_box(click, shape, self._sigma))
         boxes += [tuple((v, v + 1) for v in click.voxel) for click in step.clicks]
         return enclosing(boxes)
+
+    def _honoured(self, region: Sequence[slice], heights: Sequence[float]) -> Tensor:
+        logits, origin = self.logits[(slice(None), *region)], [r.start for r in region]
+        return honour_clicks(logits, self.clicks, **self._correction, heights=heights, origin=origin)
 
     def _forget_prompts_from(self, click: int, unfinished: int) -> None:
         del self.clicks[click:], self.unfinished[unfinished:]

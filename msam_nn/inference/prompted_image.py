@@ -127,7 +127,9 @@ class PromptedImage:
             if not all(0 <= v < n for v, n in zip(click.voxel, self.shape, strict=True)):
                 raise UserError(f"The click {click.voxel} lies outside the image of {self.shape} voxels.")
         with self.step() as step:
-            self._follow(clicks)
+            for click in clicks:
+                click = click.shifted(self._offset)
+                self._follow(click, self._stages.is_due(click))
         return self._in_image(self._state.changed(step))
 
     def add_box(self, class_index: int, box: Box) -> Box | None:
@@ -156,11 +158,13 @@ class PromptedImage:
         class_index, positive = clicks[0].class_index, clicks[0].positive
         place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
         with self.step() as step:
-            due = [self._stages.is_due(click.shifted(self._offset)) for click in clicks]
+            clicks = [click.shifted(self._offset) for click in clicks]
+            due = [self._stages.is_due(click) for click in clicks]
             old = self._state.logits[place]
             told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
             self._state.write(place, torch.where(drawn, told, old))
-            self._follow(clicks, due)
+            for click, is_due in zip(clicks, due, strict=True):
+                self._follow(click, is_due)
         return self._in_image(self._state.changed(step))
 
     @torch.inference_mode()
@@ -248,13 +252,10 @@ class PromptedImage:
         own = shifted(box, [-o for o in self._offset])
         return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(own, self.shape, strict=True))
 
-    def _follow(self, clicks: Sequence[Click], due: Sequence[bool] | None = None) -> None:
-        for index, click in enumerate(clicks):
-            click = click.shifted(self._offset)
-            is_due = self._stages.is_due(click) if due is None else due[index]
-            self._state.clicks.append(click)
-            if is_due:
-                self._spread(click)
+    def _follow(self, click: Click, is_due: bool) -> None:
+        self._state.clicks.append(click)
+        if is_due:
+            self._spread(click)
 
     def _spread(self, click: Click, box: Box | None = None) -> None:
         beyond = self._stages.spread(click, self.max_windows, box)

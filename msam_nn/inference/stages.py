@@ -102,7 +102,8 @@ class Stages:
         region = windows.region(start)
         old = self._masks.logits[class_index][region].clone()
         known = old != EMPTY
-        shown = self._shown(class_index, start, old, known)
+        finds = self._corrects and not bool(known.all())
+        shown = torch.where(known, old, self._automatic(class_index, start) if finds else 0.0)
         outside = None if box is None else ~windows.inside(box, start)
         if outside is not None:
             shown[outside] = EMPTY
@@ -120,7 +121,7 @@ class Stages:
             seeds[at] = newest.positive
         if outside is not None:
             refined[outside] = EMPTY
-        elif self._corrects:
+        elif finds:
             refined[(refined > 0) & ~known & ~seeded_objects(refined > 0, seeds)] = EMPTY
         blended = torch.where(known, torch.lerp(old, refined, windows.weight(start, ramp)), refined)
         if outside is not None:
@@ -130,9 +131,7 @@ class Stages:
             return []
         return windows.exits(start, refined, old, self._masks.logits[class_index], seeds)
 
-    def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor) -> Tensor:
-        """The mask prompt of a stage, from the mask logits that are known."""
-        if known.all() or not self._corrects:
-            return torch.where(known, old, 0.0)
+    def _automatic(self, class_index: int, start: Triple) -> Tensor:
+        """Mask logits of a window before any prompt, below 0 where another class wins."""
         logits, wins = self._refiner.automatic(start, class_index)
-        return torch.where(known, old, torch.where(wins, logits, logits.clamp(max=-MARGIN)))
+        return torch.where(wins, logits, logits.clamp(max=-MARGIN))

@@ -83,9 +83,8 @@ def largest_error_clicks(error: Tensor, target: Tensor, spacing: Sequence[float]
         clicks = pool.map(click_of_largest_error, masks, truth, repeat(spacing))
         points, labels = zip(*(click or ((0, 0, 0), PADDING) for click in clicks), strict=True)
     shape = (*error.shape[:2], 1)
-    return Points(
-        *(torch.tensor(part).view(*shape, *rest).to(error.device) for part, rest in ((points, [3]), (labels, [])))
-    )
+    points, labels = (torch.tensor(part, device=error.device) for part in (points, labels))
+    return Points(points.view(*shape, 3), labels.view(shape))
 
 
 def _mean_along(values: Tensor, axis: int, radius: int) -> Tensor:
