@@ -141,7 +141,7 @@ def _show(args: argparse.Namespace) -> int:
                     sitk.GetArrayFromImage(image),
                     image.GetSpacing()[::-1],
                     [(*click.voxel, int(click.positive)) for click in prompts.clicks],
-                    [tuple(bound for axis in box for bound in axis) for box in prompts.boxes],
+                    [tuple(bound for axis in drawn.box for bound in axis) for drawn in prompts.boxes],
                     None if prompts.mask is None else prompts.mask.numpy() > 0.5,
                 )
             )

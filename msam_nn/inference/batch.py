@@ -114,7 +114,7 @@ class PromptedBatch:
                 predictor.set_mask(prompts.class_index, prompts.mask)
         for prompts in placed:
             for box in prompts.boxes:
-                predictor.add_box(prompts.class_index, box)
+                predictor.add_box(prompts.class_index, box.box, box.through)
         predictor.add_points([click for prompts in placed for click in prompts.clicks])
         remarks = [
             f"An object of class {names[index][0]} goes on beyond the {MAX_WINDOWS} windows that one prompt may reach, "

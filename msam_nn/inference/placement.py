@@ -14,11 +14,11 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor
 
 from msam_nn.errors import UserError
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import EmptyMarginError, ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import ClassPrompts
-from msam_nn.inference.windows import Box
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class PlacedPrompts:
 
     clicks: in the order of the file. promises: the same in file voxels, and those in the empty margin that nnU-Net
         crops away, of which the network knows nothing.
-    boxes: upper bounds excluded. mask: ``(D, H, W)``, share of each voxel inside, or None.
+    mask: ``(D, H, W)``, share of each voxel inside, or None.
     """
 
     class_index: int
     clicks: list[Click]
     promises: list[Click]
-    boxes: list[Box]
+    boxes: list[DrawnBox]
     mask: Tensor | None
 
 
@@ -109,8 +109,10 @@ def _to_network(click: Click, geometry: ImageGeometry, where: str) -> Click | No
         raise UserError(f"{where}: {error} Is it a point of another case?") from error
 
 
-def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry, where: str) -> Box:
+def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry, where: str) -> DrawnBox:
     """The network voxels whose centres lie in the box, at least one per axis.
+
+    A box of one voxel of the file along one axis, and of more along the others, is flat.
 
     A box in mm becomes the smallest box along the image's axes that holds it, as far as that lies in the image: on
     oblique images it is larger than the object, and may reach beyond the border where that does not.
@@ -123,6 +125,7 @@ def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry,
         corners -= 0.5  # the edge of a voxel lies half a voxel before its centre
     edge = np.array(geometry.file_shape) - 0.5
     lowest, highest = corners.min(0), corners.max(0)
+    thin = np.flatnonzero(highest - lowest < 1 + 1e-3)
     if space == "world":  # only what misses the image belongs elsewhere
         lowest, highest = highest, lowest
     if (lowest < -0.51).any() or (highest > edge + 0.01).any():
@@ -142,7 +145,8 @@ def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry,
         if first >= last:
             raise UserError(f"{where}: the box {list(bounds)} lies in the empty margin of the image.")
         box.append((first, last))
-    return tuple(box)
+    through = int(np.abs(matrix[:3, thin[0]]).argmax()) if len(thin) == 1 else None
+    return DrawnBox(tuple(box), through)
 
 
 def read_mask(mask_file: Path, image_file: Path, resample: bool = False) -> np.ndarray:

@@ -172,9 +172,9 @@ class PromptedPredictor(nnUNetPredictor):
         self.image.add_points(clicks)
         return self.logits
 
-    def add_box(self, class_index: int, box: Box) -> Tensor:
+    def add_box(self, class_index: int, box: Box, through: int | None = None) -> Tensor:
         """:meth:`PromptedImage.add_box`."""
-        self.image.add_box(class_index, box)
+        self.image.add_box(class_index, box, through)
         return self.logits
 
     def set_mask(self, class_index: int, mask: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.errors import UserError
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicked_masks import ClickedMasks
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.refiner import WindowRefiner
@@ -132,18 +133,23 @@ class PromptedImage:
                 self._follow(click, self._stages.is_due(click))
         return self._in_image(self._state.changed(step))
 
-    def add_box(self, class_index: int, box: Box) -> Box | None:
+    def add_box(self, class_index: int, box: Box, through: int | None = None) -> Box | None:
         """Segment the object of a class inside a box; outside of it the mask stays as it is.
 
         The network has no embedding for boxes (nor has the released SAM-Med3D), so it is told with what it knows: a
         mask prompt that rules out everything outside, and a point in the centre, which is a hint and not a promise.
+        Masks of networks that correct them reach the sides then (:class:`~msam_nn.inference.boxes.DrawnBox`).
+
+        Arguments:
+            through: the axis across the slice of a flat box, which bounds its object in that slice and not beyond.
 
         Raises: like :meth:`add_points`.
         """
-        box = self._padded(class_index, box)
-        centre = tuple((lower + upper - 1) // 2 for lower, upper in box)
+        drawn = DrawnBox(self._padded(class_index, box), through)
         with self.step() as step:
-            self._spread(Click(class_index, centre, positive=True), box)
+            self._spread(Click(class_index, drawn.centre, positive=True), drawn)
+            if self.network.has_initial_masks:
+                self._stages.reach_sides(class_index, drawn)
         return self._in_image(self._state.changed(step))
 
     def add_drawing(self, box: Box, drawn: Tensor, clicks: Sequence[Click]) -> Box | None:
@@ -257,7 +263,7 @@ class PromptedImage:
         if is_due:
             self._spread(click)
 
-    def _spread(self, click: Click, box: Box | None = None) -> None:
+    def _spread(self, click: Click, box: DrawnBox | None = None) -> None:
         beyond = self._stages.spread(click, self.max_windows, box)
         if beyond is not None:
             voxel = tuple(v - o for v, o in zip(beyond, self._offset, strict=True))

@@ -9,11 +9,13 @@ import torch
 from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 from torch import Tensor
 
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicked_masks import ClickedMasks
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.refiner import WindowRefiner
 from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, seeded_objects
 from msam_nn.networks.decoding.corrections import MARGIN
+from msam_nn.networks.decoding.neighbourhood import best_other
 from msam_nn.networks.layers.basic import Triple
 
 EMPTY = -10.001
@@ -35,7 +37,7 @@ class Stages:
 
     def __init__(self, refiner: WindowRefiner, masks: ClickedMasks) -> None:
         self._refiner, self._masks = refiner, masks
-        self._corrects = refiner.networks[0].has_initial_masks
+        self._network = refiner.networks[0]
 
     def windows_over(self, box: Box) -> list[Triple]:
         """Windows that overlap by half over a box and a quarter of a window around it."""
@@ -49,16 +51,16 @@ class Stages:
 
     def is_due(self, click: Click) -> bool:
         """Whether there is something to do for a click that is not among the masks' yet."""
-        if self._corrects:
+        if self._network.has_initial_masks:
             return not self._masks.has_label(click)
         return click.positive or self._masks.logits[(click.class_index, *click.voxel)] != EMPTY
 
     @torch.inference_mode()
-    def spread(self, click: Click, most: int, box: Box | None = None) -> Triple | None:
+    def spread(self, click: Click, most: int, box: DrawnBox | None = None) -> Triple | None:
         """Refine around a click, then wherever the object it added leaves the window, until it stops.
 
         Arguments:
-            most: windows at most. box: nothing changes outside of it.
+            most: windows at most. box: nothing changes where its object may not be.
 
         Returns:
             The voxel where the object goes on beyond these windows; None if it does not.
@@ -74,7 +76,7 @@ class Stages:
             start = windows.best(voxel, self._refiner.known)
             done.add(start)
             # A network that corrects does nothing without a click: the voxel where the object goes on is one.
-            lead = Click(click.class_index, voxel, positive=True) if self._corrects else None
+            lead = Click(click.class_index, voxel, positive=True) if self._network.has_initial_masks else None
             ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
             exits = self.refine(click.class_index, start, newest, box, ramp, lead)
             queue.extend((exit_, None) for exit_ in exits)
@@ -85,7 +87,7 @@ class Stages:
         class_index: int,
         start: Triple,
         newest: Click | None = None,
-        box: Box | None = None,
+        box: DrawnBox | None = None,
         ramp: float = WINDOW_RAMP,
         lead: Click | None = None,
     ) -> list[Triple]:
@@ -102,15 +104,15 @@ class Stages:
         region = windows.region(start)
         old = self._masks.logits[class_index][region].clone()
         known = old != EMPTY
-        finds = self._corrects and not bool(known.all())
+        finds = self._network.has_initial_masks and not bool(known.all())
         shown = torch.where(known, old, self._automatic(class_index, start) if finds else 0.0)
-        outside = None if box is None else ~windows.inside(box, start)
+        outside = None if box is None else ~box.inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             shown[outside] = EMPTY
         click = newest or lead
         at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
         asked = newest is not None and box is None and known[at]
-        if self._corrects and shown[at] > 0 and not asked:
+        if self._network.has_initial_masks and shown[at] > 0 and not asked:
             refined = shown.clone()
         else:
             earlier = [c for c in self._masks.clicks if c.class_index == class_index and c is not newest]
@@ -119,9 +121,11 @@ class Stages:
         if newest is not None:
             seeds = torch.zeros_like(known)
             seeds[at] = newest.positive
+            if box is not None and box.through is not None:
+                seeds = box.section().inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             refined[outside] = EMPTY
-        elif finds:
+        if finds and (box is None or box.through is not None):
             refined[(refined > 0) & ~known & ~seeded_objects(refined > 0, seeds)] = EMPTY
         blended = torch.where(known, torch.lerp(old, refined, windows.weight(start, ramp)), refined)
         if outside is not None:
@@ -130,6 +134,19 @@ class Stages:
         if newest is not None and not newest.positive:
             return []
         return windows.exits(start, refined, old, self._masks.logits[class_index], seeds)
+
+    @torch.inference_mode()
+    def reach_sides(self, class_index: int, box: DrawnBox) -> None:
+        """Let the object that was found in a box reach its sides, where something has been found at all."""
+        unit = self._network.voxels_per_length
+        region = box.region(self._refiner.windows.shape, unit)
+        start = [r.start for r in region]
+        masks = self._masks.logits[(slice(None), *region)]
+        own = masks[class_index]
+        rival = best_other(masks[None], exclusive=self._network.background)[0, class_index]
+        reaching = rival + box.shifted([-s for s in start]).reaching(own - rival, unit)
+        inside = box.inside(start, own.shape, unit) & (own != EMPTY)
+        self._masks.write((class_index, *region), torch.where(inside, reaching, own))
 
     def _automatic(self, class_index: int, start: Triple) -> Tensor:
         """Mask logits of a window before any prompt, below 0 where another class wins."""

@@ -84,14 +84,6 @@ class Windows:
             ramps.append(axis)
         return torch.einsum("d,h,w->dhw", *ramps)
 
-    def inside(self, box: Box, start: Triple) -> Tensor:
-        """Bool, ``patch``-sized: which voxels of a window lie in a box of the image."""
-        d, h, w = (
-            (torch.arange(s, s + p) >= lower) & (torch.arange(s, s + p) < upper)
-            for (lower, upper), s, p in zip(box, start, self.patch, strict=True)
-        )
-        return d[:, None, None] & h[:, None] & w
-
     def exits(self, start: Triple, new: Tensor, old: Tensor, volume: Tensor, seeds: Tensor) -> list[Triple]:
         """Where an object that grew in a window is cut off by its sides.
 

@@ -44,7 +44,7 @@ class PromptableNetwork(nn.Module, ABC):
         n_auto_stages: refinement stages of a prediction without prompts.
         has_initial_masks: the automatic stage only hands on masks that the features hold; a training then learns them
             beside the stages, not as one of them.
-        voxels_per_length: of networks with initial masks: voxels that count as equally far, per axis.
+        voxels_per_length: voxels that count as equally far, per axis.
         click_reach: standard deviation in voxels, per axis, of the Gaussian by which prediction corrects a click that
             the network overlooked.
         class_chunk: classes decoded at once when predicting; bounds memory with many classes.
@@ -55,7 +55,7 @@ class PromptableNetwork(nn.Module, ABC):
     background: bool
     n_auto_stages: int
     has_initial_masks: bool = False
-    voxels_per_length: tuple[float, float, float]
+    voxels_per_length: tuple[float, float, float] = (1.0, 1.0, 1.0)
     click_reach: tuple[float, float, float]
     class_chunk: int = 8
 

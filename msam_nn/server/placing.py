@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from msam_nn.errors import UserError
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
@@ -25,13 +25,11 @@ class Placing:
     """Prompts of an image, in its own voxels.
 
     Arguments:
-        spacing: of the image in mm.
         patch_size: the network's window, in the network's order of axes.
     """
 
     geometry: ImageGeometry
     grid: OutputGrid
-    spacing: Sequence[float]
     patch_size: Sequence[int]
 
     def voxel(self, position: Sequence[float]) -> tuple[int, int, int] | None:
@@ -46,19 +44,7 @@ class Placing:
         box = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(rounded(box), self.grid.shape, strict=True))
         return box if all(lower < upper for lower, upper in box) else None
 
-    def deepened(self, box: Box) -> Box:
-        """A box of one slice, as deep as its longer edge in mm; others as they are."""
-        flat = [axis for axis, (lower, upper) in enumerate(box) if upper - lower == 1]
-        if len(flat) != 1:
-            return box
-        longest = max((upper - lower) * s for (lower, upper), s in zip(box, self.spacing, strict=True))
-        half = math.floor((longest / self.spacing[flat[0]] - 1) / 2)
-        deep = list(box)
-        lower, upper = box[flat[0]]
-        deep[flat[0]] = (max(lower - half, 0), min(upper + half, self.grid.shape[flat[0]]))
-        return tuple(deep)
-
-    def network_box(self, box: Box) -> Box | None:
+    def network_box(self, box: Box) -> DrawnBox | None:
         """A box on the network's grid; None in the empty margin that nnU-Net crops away."""
         try:
             return box_to_network([bound for axis in box for bound in axis], "voxel", self.geometry, "the box")

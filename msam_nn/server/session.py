@@ -133,7 +133,7 @@ class InteractiveSession:
             geometry = ImageGeometry.from_properties(properties, order, image.shape)
             spacing = [properties["spacing"][axis] for axis in order]
             grid = OutputGrid.of(geometry, configuration, spacing)
-            self._placing = Placing(geometry, grid, self._source.spacing, self.model.patch_size)
+            self._placing = Placing(geometry, grid, self.model.patch_size)
             self._segmentation = Segmentation(image, grid, self._buffer, predictor.label_manager)
         except Exception as error:
             self.status = Status("failed", message=sentence(error, "The image could not be prepared"))
@@ -200,7 +200,7 @@ class InteractiveSession:
         return True
 
     def add_box(self, box: Sequence[Sequence[float]], positive: bool = True) -> bool:
-        """The object of the class lies inside a box; a box of one slice reaches as far across as its longer edge.
+        """The object of the class lies inside a box; one of one slice bounds it in that slice.
 
         A negative box takes everything inside it away, as a drawing does.
         """
@@ -210,12 +210,11 @@ class InteractiveSession:
             return False
         if not positive:
             return self.add_lasso(box, np.ones([upper - lower for lower, upper in box], bool), False)
-        box = self._placing.deepened(box)
-        network_box = self._placing.network_box(box)
-        if network_box is None:
+        drawn = self._placing.network_box(box)
+        if drawn is None:
             return False
         record = Prompt(self._class.name, boxes=[tuple(bound for axis in box for bound in axis)])
-        self._follow("box", record, lambda: image.add_box(self.class_index, network_box))
+        self._follow("box", record, lambda: image.add_box(self.class_index, drawn.box, drawn.through))
         return True
 
     def add_scribble(self, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:

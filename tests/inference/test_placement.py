@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.placement import box_to_network, class_index, class_names, place, read_mask
@@ -62,8 +63,8 @@ def test_prompts_land_where_they_belong(tmp_path, reader, axes, signs):
     inside, outside = placed.clicks
     assert inside.positive and truth[inside.voxel] > 0.99
     assert not outside.positive and truth[outside.voxel] == 0
-    middle = [(lower + upper) // 2 for lower, upper in placed.boxes[0]]
-    for axis, (lower, upper) in enumerate(placed.boxes[0]):
+    middle = [(lower + upper) // 2 for lower, upper in placed.boxes[0].box]
+    for axis, (lower, upper) in enumerate(placed.boxes[0].box):
         for edge, beyond in ((lower, lower - 1), (upper - 1, upper)):
             shares = [truth[tuple(middle[:axis] + [at] + middle[axis + 1 :])] for at in (edge, beyond)]
             assert shares[0] > 0.5 > shares[1]
@@ -77,14 +78,25 @@ def test_prompts_land_where_they_belong(tmp_path, reader, axes, signs):
 
 def test_upper_bounds_are_excluded(straight):
     geometry, image, _ = straight
-    placed = place({"1": ClassPrompts(boxes=((2, 3, 4, 7, 0, 20),))}, "voxel", NAMES, geometry, image)
-    assert placed[0].boxes == [((2, 3), (4, 7), (0, 20))]
+    placed = place({"1": ClassPrompts(boxes=((2, 4, 4, 7, 0, 20),))}, "voxel", NAMES, geometry, image)
+    assert placed[0].boxes == [DrawnBox(((2, 4), (4, 7), (0, 20)))]
 
 
 def test_a_box_smaller_than_a_network_voxel_keeps_one():
     geometry = ImageGeometry(np.eye(4), np.diag([0.2, 0.2, 0.2, 1]), np.eye(4), (20, 20, 20), (4, 4, 4))
     placed = place({"1": ClassPrompts(boxes=((7, 8, 7, 8, 7, 8),))}, "voxel", NAMES, geometry, Path("none"))
-    assert placed[0].boxes == [((1, 2), (1, 2), (1, 2))]
+    assert placed[0].boxes == [DrawnBox(((1, 2), (1, 2), (1, 2)))]
+
+
+def test_a_box_of_one_slice_is_flat_in_voxels_and_in_mm():
+    world_from_file = np.diag([1.0, 2.0, 5.0, 1.0]) @ np.eye(4)[[2, 1, 0, 3]]  # file voxels are z, y, x
+    network_from_file = np.diag([1.0, 1.0, 2.0, 1.0])[:, [1, 2, 0, 3]]  # z, y, x are axes 1, 2, 0; y twice as fine
+    geometry = ImageGeometry(world_from_file, network_from_file, np.eye(4), (20, 30, 40), (40, 20, 60))
+    for bounds, through in (((2, 3, 4, 7, 0, 20), 1), ((2, 8, 4, 5, 0, 20), 2), ((2, 8, 4, 8, 9, 10), 0)):
+        found = box_to_network(bounds, "voxel", geometry, "box")
+        assert found.through == through
+        assert box_to_network(geometry.box_to_world(bounds), "world", geometry, "box") == found
+    assert box_to_network((2, 3, 4, 5, 0, 20), "voxel", geometry, "box").through is None  # a line
 
 
 @pytest.mark.parametrize("degrees", [0, 15, 30])
@@ -96,9 +108,10 @@ def test_boxes_in_mm_at_the_border_of_an_oblique_image(degrees):
     geometry = ImageGeometry(world_from_file, np.eye(4), np.eye(4), (24, 64, 64), (24, 64, 64))
     bounds = (10, 12, 0, 6, 58, 64)
     found = box_to_network(geometry.box_to_world(bounds), "world", geometry, "box")
-    whole = zip(found, np.reshape(bounds, (3, 2)), (24, 64, 64), strict=True)
+    assert found.through is None
+    whole = zip(found.box, np.reshape(bounds, (3, 2)), (24, 64, 64), strict=True)
     assert all(0 <= a <= c and d <= b <= n for (a, b), (c, d), n in whole)
-    assert (found == tuple(map(tuple, np.reshape(bounds, (3, 2)).tolist()))) is (degrees == 0)
+    assert (found.box == tuple(map(tuple, np.reshape(bounds, (3, 2)).tolist()))) is (degrees == 0)
     beside = geometry.box_to_world((10, 12, 0, 6, 164, 170))
     with pytest.raises(UserError, match="leaves the image"):
         box_to_network(beside, "world", geometry, "box")

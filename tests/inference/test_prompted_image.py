@@ -30,6 +30,7 @@ ACTS = {
     "overlooked click": lambda p: p.add_points([Click(1, (2, 25, 10), True)]),
     "negative click": lambda p: p.add_points([Click(0, (7, 6, 40), False)]),
     "box": lambda p: p.add_box(1, ((4, 12), (3, 10), (10, 60))),
+    "flat box": lambda p: p.add_box(0, ((7, 8), (4, 9), (10, 30)), through=0),
     "drawing": lambda p: p.add_drawing(
         ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), [Click(0, (7, 6, 22), True)]
     ),

@@ -71,6 +71,26 @@ def test_a_click_that_is_right_already_changes_nothing_and_holds_later(prompted,
         network.stages.clear()
 
 
+def test_a_flat_box_takes_the_object_in_its_slice_through_all_windows_and_no_other(prompted, network):
+    prompted.add_box(0, ((6, 9), (4, 9), (25, 26)), through=2)
+    assert torch.equal(found(prompted), inside(ROD)) and network.stages == []
+    prompted.reset()
+    prompted.add_box(0, ((6, 9), (4, 9), (25, 26)))
+    assert found(prompted).sum() == 3 * 3
+
+
+def test_an_object_reaches_the_sides_of_its_box_unless_the_network_is_sure(prompted):
+    box = ((6, 9), (5, 8), (40, 54))
+    prompted.add_box(0, box)
+    assert torch.equal(found(prompted), inside(((6, 9), (5, 8), (40, 50))))  # -4 is not raised by more than 4
+    start = torch.where(inside(ROD), 4.0, -2.0).expand(2, *SHAPE) * torch.tensor([1, 0.5]).view(2, 1, 1, 1)
+    prompted.start_from(start)
+    prompted.add_box(0, box)
+    assert found(prompted)[:, :, 52].any() and not (found(prompted) & ~inside(ROD) & ~inside(box)).any()
+    prompted.undo()
+    assert torch.equal(prompted.masks(), start)
+
+
 def test_a_negative_click_leaves_unknown_objects_unknown(prompted, network):
     prompted.add_points([Click(0, ON_ROD, True)])
     prompted.add_points([Click(0, ON_ROD, False)])
@@ -82,7 +102,7 @@ def test_a_negative_click_leaves_unknown_objects_unknown(prompted, network):
 def test_a_click_after_a_box_adds_nothing_elsewhere(prompted, network):
     """Voxels outside the box are not known; they were taken for undecided, and whatever a click added made them
     foreground."""
-    box = ((4, 12), (3, 10), (2, 14))
+    box = ((5, 10), (4, 9), (2, 14))
     prompted.add_box(0, box)
     assert torch.equal(found(prompted), inside(ROD) & inside(box)) and network.stages == []
     prompted.add_points([Click(0, (10, 6, 8), True)])

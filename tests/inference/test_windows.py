@@ -29,12 +29,6 @@ def test_weight_fades_only_towards_sides_where_the_image_goes_on():
     assert weight[0, :, 0].tolist() == [0.25, 0.75, 1, 1, 1, 1, 0.75, 0.25]
 
 
-def test_inside_a_box():
-    inside = WINDOWS.inside(((0, 8), (7, 9), (0, 18)), (0, 6, 16))
-    assert inside.sum() == 8 * 2 * 2
-    assert inside[0, 1, 0] and inside[7, 2, 1] and not inside[0, 3, 0] and not inside[0, 1, 2]
-
-
 def exits(new, old=None, seed=(4, 4, 4), start=(0, 6, 16)):
     old = torch.full((8, 8, 8), -1.0) if old is None else old
     volume = torch.full(WINDOWS.shape, -1.0)

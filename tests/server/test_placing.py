@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from msam_nn.errors import UserError
+from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
@@ -17,7 +18,7 @@ def placing():
     crop = np.eye(4)
     crop[0, 3] = -CROPPED
     geometry = ImageGeometry(np.eye(4), crop, np.eye(4), SHAPE, (SHAPE[0] - CROPPED, *SHAPE[1:]))
-    return Placing(geometry, OutputGrid.of(geometry), spacing=(2.0, 1.0, 1.0), patch_size=(8, 8, 8))
+    return Placing(geometry, OutputGrid.of(geometry), patch_size=(8, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -35,13 +36,6 @@ def test_bounds_are_whole_and_in_order():
 def test_a_box_is_clipped_to_the_image(placing):
     assert placing.clipped(((-5, 3), (15, 40), (2, 4))) == ((0, 3), (15, 20), (2, 4))
     assert placing.clipped(((10, 12), (0, 3), (0, 3))) is None
-
-
-def test_a_flat_box_becomes_as_deep_as_it_is_long(placing):
-    # 10 mm across are five slices of 2 mm: two to either side
-    assert placing.deepened(((5, 6), (0, 10), (0, 6))) == ((3, 8), (0, 10), (0, 6))
-    assert placing.deepened(((0, 1), (0, 10), (0, 6))) == ((0, 3), (0, 10), (0, 6))
-    assert placing.deepened(((5, 7), (0, 10), (0, 6))) == ((5, 7), (0, 10), (0, 6))
 
 
 def test_a_drawing_is_cut_to_what_lies_in_the_image(placing):
@@ -72,4 +66,5 @@ def test_points_lie_on_the_drawing_apart_from_each_other(placing):
 def test_the_margin_that_was_cropped_away_takes_no_clicks(placing):
     assert placing.clicks([(1, 5, 5), (4, 5, 5)], 1, positive=False) == [Click(1, (2, 5, 5), False)]
     assert placing.network_box(((0, 2), (5, 9), (5, 9))) is None
-    assert placing.network_box(((3, 6), (5, 9), (5, 9))) == ((1, 4), (5, 9), (5, 9))
+    assert placing.network_box(((3, 6), (5, 9), (5, 9))) == DrawnBox(((1, 4), (5, 9), (5, 9)))
+    assert placing.network_box(((3, 4), (5, 9), (5, 9))) == DrawnBox(((1, 2), (5, 9), (5, 9)), through=0)

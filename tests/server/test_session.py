@@ -155,13 +155,12 @@ def test_a_box_segments_inside_of_it_and_a_negative_one_takes_away(session):
     assert not session.mask[:, :, :6].any()
 
 
-@pytest.mark.parametrize(
-    ("spacing", "depth"), [((1, 1, 1), (2, 9)), ((2, 1, 1), (4, 7)), ((0.25, 1, 1), (0, 20)), ((9, 1, 1), (5, 6))]
-)
-def test_a_flat_box_is_as_deep_as_its_longer_edge_in_mm(model, spacing, depth):
-    session = opened(make_model(spacing=spacing), bright(SHAPE, BALL), spacing)
-    session.add_box([[5, 6], [19.2, 13.8], [9, 17]])  # floats, and corners swapped
-    assert session.prompts().cases["image"]["organ"].boxes == ((*depth, 14, 19, 9, 17),)
+def test_a_flat_box_bounds_its_slice_and_is_kept_as_it_was_drawn(session):
+    z = middle(BALL)[0]
+    session.add_box([[z, z + 1], [19.2, 13.8], [9, 17]])  # floats, and corners swapped
+    assert session.prompts().cases["image"]["organ"].boxes == ((z, z + 1, 14, 19, 9, 17),)
+    assert np.array_equal(session.mask[z], inside(SHAPE, BALL)[z])
+    assert session.mask.any((1, 2)).sum() > 1 and not session.mask[~inside(SHAPE, BALL)].any()
 
 
 def test_boxes_outside_change_nothing(session):

@@ -6,7 +6,7 @@ const MOVED = 4; // pixels beyond which a click is a drag
 
 export const TOOLS = {
   click: { name: "Click", key: "C", hint: "Left click adds, right click removes. Drag left to look around, right for the window." },
-  box: { name: "Box", key: "B", hint: "Drag a rectangle; drag in another plane for the depth; Enter segments inside." },
+  box: { name: "Box", key: "B", hint: "Drag a rectangle; drag in another plane to bound its depth; Enter segments inside." },
   scribble: { name: "Scribble", key: "S", hint: "Paint with the left button what belongs to it, with the right what does not." },
   lasso: { name: "Lasso", key: "L", hint: "Draw around what belongs to it; with the right button around what does not." },
 };
@@ -119,20 +119,16 @@ export class Tools {
   }
 
   /** The box between two ras corners of a plane. Through the plane it keeps the depth of the box before, if that box
-   *  reaches this slice, and else gets the depth of its shorter side in mm. */
+   *  reaches this slice, and else is flat. */
   #stretch(before, from, to, where) {
-    const { grid, planes } = { grid: this.viewer.grid, planes: this.viewer.planes };
-    const { axes, slice } = planes.find(({ tile }) => tile === where.tile);
+    const { axes, slice } = this.viewer.planes.find(({ tile }) => tile === where.tile);
     const low = from.map((v, i) => Math.min(v, to[i]));
     const high = from.map((v, i) => Math.max(v, to[i]));
     const through = axes[2];
     if (before && before.low[through] <= slice && slice <= before.high[through]) {
       [low[through], high[through]] = [before.low[through], before.high[through]];
     } else {
-      const sides = axes.slice(0, 2).map((i) => (high[i] - low[i] + 1) * grid.rasSpacing[i]);
-      const half = Math.floor(Math.min(...sides) / grid.rasSpacing[through] / 2);
-      low[through] = Math.max(0, slice - half);
-      high[through] = Math.min(grid.rasShape[through] - 1, slice + half);
+      [low[through], high[through]] = [slice, slice];
     }
     return { low, high };
   }
