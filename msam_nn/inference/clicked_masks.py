@@ -66,10 +66,13 @@ class ClickedMasks:
 
     def has_label(self, click: Click) -> bool:
         """Whether the clicked voxel has the label that it is given already, corrections included."""
-        heights = correction_heights(self.logits, self.clicks, **self._correction)  # in a step of several clicks
-        masks = self._honoured([slice(v, v + 1) for v in click.voxel], heights)
-        found = foreground(masks[None], exclusive=self._correction["exclusive"])
-        return bool(found[0, click.class_index]) == click.positive
+        return bool(self.found(click.class_index, [slice(v, v + 1) for v in click.voxel])) == click.positive
+
+    def found(self, class_index: int, region: Sequence[slice]) -> Tensor:
+        """Bool: where in a region the class is found, corrections included; in the middle of a step, too."""
+        heights = correction_heights(self.logits, self.clicks, **self._correction)
+        masks = self._honoured(region, heights)
+        return foreground(masks[None], exclusive=self._correction["exclusive"])[0, class_index]
 
     def write(self, place: tuple, values: Tensor) -> None:
         """Replace logits; inside :meth:`step` those that were there are remembered."""

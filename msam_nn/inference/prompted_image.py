@@ -16,12 +16,21 @@ from msam_nn.inference.refiner import WindowRefiner
 from msam_nn.inference.stages import EMPTY, Stages
 from msam_nn.inference.windows import Box, shifted
 from msam_nn.networks.layers.basic import Triple
+from msam_nn.prompts.from_mask import spread_points
+from msam_nn.prompts.simulation import centre_of_largest_error
 
 MASK_LOGIT = 5.0
 """Logit of a given mask inside, minus that outside."""
 
 MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
+
+MOST_POINTS = 8
+"""Clicks on a scribble or a lasso at most. To what is wrongly included a network that corrects masks is led by one: more
+of them take away what was right (``benchmarks/NOTES.md``)."""
+
+ACROSS = 1e6
+"""Distance between the slices of a flat drawing: how deep a voxel lies in it is told in its slice."""
 
 
 class PromptedImage:
@@ -152,25 +161,32 @@ class PromptedImage:
                 self._stages.reach_sides(class_index, drawn)
         return self._in_image(self._state.changed(step))
 
-    def add_drawing(self, box: Box, drawn: Tensor, clicks: Sequence[Click]) -> Box | None:
-        """Follow a scribble or a lasso: it is written into the mask prompt, and clicks on it are followed; one step.
+    def add_drawing(self, class_index: int, box: Box, drawn: Tensor, positive: bool) -> Box | None:
+        """Follow a scribble or a lasso; one step. Clicks on it are followed, and all of it is in later mask prompts.
+
+        Networks that correct masks are clicked in the middle of what is wrong of it, the largest piece first, until
+        nothing is; of what is drawn through several slices they learn nothing but the drawing itself. Other networks
+        are clicked all over the drawing.
 
         Arguments:
             box, drawn: a box, and bool of its size: what was drawn.
-            clicks: on the drawing, all of one class and label.
 
         Raises: like :meth:`add_points`.
         """
-        class_index, positive = clicks[0].class_index, clicks[0].positive
-        place = (class_index, *(slice(*bounds) for bounds in self._padded(class_index, box)))
+        region = tuple(slice(*bounds) for bounds in self._padded(class_index, box))
         with self.step() as step:
-            clicks = [click.shifted(self._offset) for click in clicks]
-            due = [self._stages.is_due(click) for click in clicks]
-            old = self._state.logits[place]
-            told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
-            self._state.write(place, torch.where(drawn, told, old))
-            for click, is_due in zip(clicks, due, strict=True):
-                self._follow(click, is_due)
+            if self.network.has_initial_masks:
+                if 1 in drawn.shape:
+                    self._click_errors(class_index, region, drawn, positive)
+                self._write_drawing(class_index, region, drawn, positive)
+            else:
+                quarter = [p / 4 for p in self._refiner.windows.patch]
+                points = spread_points(drawn.numpy(), quarter, MOST_POINTS)
+                clicks = [Click(class_index, _moved(point, region), positive) for point in points]
+                due = [self._stages.is_due(click) for click in clicks]
+                self._write_drawing(class_index, region, drawn, positive)
+                for click, is_due in zip(clicks, due, strict=True):
+                    self._follow(click, is_due)
         return self._in_image(self._state.changed(step))
 
     @torch.inference_mode()
@@ -258,6 +274,22 @@ class PromptedImage:
         own = shifted(box, [-o for o in self._offset])
         return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(own, self.shape, strict=True))
 
+    def _click_errors(self, class_index: int, region: Sequence[slice], drawn: Tensor, positive: bool) -> None:
+        """Click what is wrong of a flat drawing, as a user would who saw no more than its slice."""
+        lengths = [1 / u for u in self.network.voxels_per_length]
+        spacing = [ACROSS if n == 1 else length for n, length in zip(drawn.shape, lengths, strict=True)]
+        for _ in range(MOST_POINTS if positive else 1):
+            wrong = drawn & (self._state.found(class_index, region) != positive)
+            centre = centre_of_largest_error(wrong.numpy(), spacing)
+            if centre is None:
+                return
+            self._follow(Click(class_index, _moved(centre, region), positive), is_due=True)
+
+    def _write_drawing(self, class_index: int, region: Sequence[slice], drawn: Tensor, positive: bool) -> None:
+        old = self._state.logits[(class_index, *region)]
+        told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
+        self._state.write((class_index, *region), torch.where(drawn, told, old))
+
     def _follow(self, click: Click, is_due: bool) -> None:
         self._state.clicks.append(click)
         if is_due:
@@ -268,3 +300,8 @@ class PromptedImage:
         if beyond is not None:
             voxel = tuple(v - o for v, o in zip(beyond, self._offset, strict=True))
             self._state.unfinished.append((click.class_index, voxel))
+
+
+def _moved(voxel: Sequence[int], region: Sequence[slice]) -> Triple:
+    """A voxel of a region in the image."""
+    return tuple(int(v + s.start) for v, s in zip(voxel, region, strict=True))

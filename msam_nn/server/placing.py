@@ -14,23 +14,14 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
 from msam_nn.inference.placement import box_to_network
 from msam_nn.inference.windows import Box, shifted
-from msam_nn.prompts.from_mask import spread_points
-
-MOST_POINTS = 8
-"""Points sampled on a scribble or lasso at most."""
 
 
 @dataclass(frozen=True)
 class Placing:
-    """Prompts of an image, in its own voxels.
-
-    Arguments:
-        patch_size: the network's window, in the network's order of axes.
-    """
+    """Prompts of an image, in its own voxels."""
 
     geometry: ImageGeometry
     grid: OutputGrid
-    patch_size: Sequence[int]
 
     def voxel(self, position: Sequence[float]) -> tuple[int, int, int] | None:
         """The voxel nearest to a position that is at most one voxel outside of the image."""
@@ -70,13 +61,13 @@ class Placing:
             return None
         return shifted(found, [lower for lower, _ in box]), drawn[tuple(slice(*bounds) for bounds in found)]
 
-    def points_on(self, box: Box, drawn: np.ndarray) -> list[tuple[int, int, int]]:
-        """Some of the drawn voxels (bool of the size of a box), a quarter of a window from each other."""
-        reach = [1.0] * 3
-        for n, axis in enumerate(self.grid.axes):
-            reach[axis] = self.patch_size[n] / 4 / abs(self.grid.scale[n])
-        points = spread_points(drawn, reach, MOST_POINTS)
-        return [tuple(v + lower for v, (lower, _) in zip(point, box, strict=True)) for point in points]
+    def points_on(self, box: Box, drawn: np.ndarray, clicks: Sequence[Click]) -> list[tuple[int, int, int]]:
+        """The drawn voxels (bool of the size of a box) nearest to clicks of the network's grid; the one in the middle
+        for no clicks."""
+        voxels = np.argwhere(drawn) + [lower for lower, _ in box]
+        wanted = [self.geometry.network_to_file(click.voxel) for click in clicks] or [voxels.mean(0)]
+        nearest = [voxels[((voxels - voxel) ** 2).sum(1).argmin()] for voxel in wanted]
+        return list(dict.fromkeys(tuple(voxel.tolist()) for voxel in nearest))
 
     def clicks(self, voxels: Sequence[tuple[int, int, int]], class_index: int, positive: bool) -> list[Click]:
         """On the network's grid; none for voxels in the empty margin that nnU-Net crops away."""

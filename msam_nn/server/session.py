@@ -133,7 +133,7 @@ class InteractiveSession:
             geometry = ImageGeometry.from_properties(properties, order, image.shape)
             spacing = [properties["spacing"][axis] for axis in order]
             grid = OutputGrid.of(geometry, configuration, spacing)
-            self._placing = Placing(geometry, grid, self.model.patch_size)
+            self._placing = Placing(geometry, grid)
             self._segmentation = Segmentation(image, grid, self._buffer, predictor.label_manager)
         except Exception as error:
             self.status = Status("failed", message=sentence(error, "The image could not be prepared"))
@@ -195,8 +195,8 @@ class InteractiveSession:
             return False
         clicks = self._placing.clicks([voxel], self.class_index, positive)
         drawn = Drawn(tuple((v, v + 1) for v in voxel), np.ones((1, 1, 1), bool), self.class_index, positive)
-        record = Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks))
-        self._follow("point", record, lambda: image.add_points(clicks), drawn)
+        self._follow("point", (lambda: image.add_points(clicks)) if clicks else None, drawn)
+        self._log.add(Prompt(self._class.name, points=[(*voxel, int(positive))], network=bool(clicks)))
         return True
 
     def add_box(self, box: Sequence[Sequence[float]], positive: bool = True) -> bool:
@@ -213,8 +213,8 @@ class InteractiveSession:
         drawn = self._placing.network_box(box)
         if drawn is None:
             return False
-        record = Prompt(self._class.name, boxes=[tuple(bound for axis in box for bound in axis)])
-        self._follow("box", record, lambda: image.add_box(self.class_index, drawn.box, drawn.through))
+        self._follow("box", lambda: image.add_box(self.class_index, drawn.box, drawn.through))
+        self._log.add(Prompt(self._class.name, boxes=[tuple(bound for axis in box for bound in axis)]))
         return True
 
     def add_scribble(self, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
@@ -248,7 +248,8 @@ class InteractiveSession:
         if not seen:
             return False
         refine = segmentation.image.refine_mask
-        self._follow("refine", Prompt(self._class.name), lambda: refine(self.class_index, seen[0]))
+        self._follow("refine", lambda: refine(self.class_index, seen[0]))
+        self._log.add(Prompt(self._class.name))
         return True
 
     # --- history ------------------------------------------------------------------------------------------------------
@@ -373,12 +374,11 @@ class InteractiveSession:
             raise UserError("There is no image: set one first.")
         return self._segmentation
 
-    def _follow(self, what: str, prompt: Prompt, act: Callable[[], Box | None], drawn: Drawn | None = None) -> None:
-        """Let the network follow a prompt, then write what changed on the image's own grid."""
+    def _follow(self, what: str, act: Callable[[], Box | None] | None, drawn: Drawn | None = None) -> None:
+        """Let the network follow a prompt (None: it takes no part), then write what changed on the image's own grid."""
         start = time.perf_counter()
         self._segmentation.image.max_windows = MAX_WINDOWS if self.follow_objects else 1
-        self._segmentation.follow(act if prompt.network else None, drawn)
-        self._log.add(prompt)
+        self._segmentation.follow(act, drawn)
         self.timings.append(Timing(what, time.perf_counter() - start))
 
     def _draw(self, what: str, box: Sequence[Sequence[float]], drawn: np.ndarray, positive: bool) -> bool:
@@ -386,9 +386,10 @@ class InteractiveSession:
         if placed is None:
             return False
         box, drawn = placed
-        voxels = self._placing.points_on(box, drawn)
-        clicks, there = self._placing.clicks(voxels, self.class_index, positive), segmentation.grid.drawn(box, drawn)
-        record = Prompt(self._class.name, [(*v, int(positive)) for v in voxels], network=bool(clicks))
-        add = segmentation.image.add_drawing
-        self._follow(what, record, lambda: add(*there, clicks), Drawn(box, drawn, self.class_index, positive))
+        image, there = segmentation.image, segmentation.grid.drawn(box, drawn)
+        n_clicks = len(image.clicks)
+        act = there and (lambda: image.add_drawing(self.class_index, *there, positive))
+        self._follow(what, act, Drawn(box, drawn, self.class_index, positive))
+        points = self._placing.points_on(box, drawn, image.clicks[n_clicks:])
+        self._log.add(Prompt(self._class.name, [(*v, int(positive)) for v in points], network=bool(there)))
         return True

@@ -109,10 +109,37 @@ def test_a_click_after_a_box_adds_nothing_elsewhere(prompted, network):
     assert len(network.stages) == 1 and not found(prompted)[:, 11:].any()
 
 
-def test_a_scribble_is_followed_where_it_was_wrong(prompted, network):
+def test_what_is_wrong_of_a_drawing_is_clicked_in_its_middle_until_nothing_is(prompted, network):
+    """8 exp(-d) - 4 is above 0 for the clicked voxel alone, and two clicks lift a voxel between them; then the drawing
+    holds in the logits, too."""
+    drawn = torch.ones(1, 1, 7, dtype=torch.bool)
+    prompted.add_drawing(0, ((3, 4), (20, 21), (30, 37)), drawn, True)
+    assert [click.voxel for click in prompted.clicks][0] == (3, 20, 33)
+    assert 3 <= len(network.stages) == len(prompted.clicks) <= 7 and all(label for _, label in network.stages)
+    prompted.honours_clicks = False
+    assert found(prompted)[3, 20, 30:37].all()
+
+
+def test_a_drawing_that_is_right_asks_nothing(prompted, network):
     drawn = torch.ones(1, 1, 6, dtype=torch.bool)
-    prompted.add_drawing(((7, 8), (6, 7), (4, 10)), drawn, [Click(0, ON_ROD, True)])
+    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True)
+    assert torch.equal(found(prompted), inside(ROD)) and len(prompted.clicks) == 1 and network.stages == []
+    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True)
+    prompted.add_drawing(0, ((1, 2), (6, 7), (4, 10)), drawn, False)
+    assert len(prompted.clicks) == 1 and network.stages == []
+
+
+def test_a_wrong_piece_is_as_deep_as_its_slice_shows(prompted):
+    """Of a drawn square with a tail the middle of the square is clicked, not the middle of everything."""
+    drawn = torch.zeros(1, 5, 12, dtype=torch.bool)
+    drawn[0, :, :5] = drawn[0, 2] = True
+    prompted.add_drawing(0, ((3, 4), (15, 20), (30, 42)), drawn, True)
+    assert prompted.clicks[0].voxel == (3, 17, 32)
+
+
+def test_what_is_erased_through_several_slices_is_gone_and_nothing_else(prompted, network):
+    prompted.add_points([Click(0, (7, 6, 40), True)])
+    prompted.add_drawing(0, ((0, 16), (0, 24), (0, 20)), torch.ones(16, 24, 20, dtype=torch.bool), False)
+    assert torch.equal(found(prompted), inside(((6, 9), (5, 8), (20, 50)))) and network.stages == []
+    prompted.undo()
     assert torch.equal(found(prompted), inside(ROD))
-    n_stages = len(network.stages)
-    prompted.add_drawing(((7, 8), (6, 7), (4, 10)), drawn, [Click(0, ON_ROD, True)])
-    assert len(network.stages) == n_stages

@@ -8,7 +8,7 @@ from msam_nn.inference.boxes import DrawnBox
 from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
-from msam_nn.server.placing import MOST_POINTS, Placing, rounded
+from msam_nn.server.placing import Placing, rounded
 
 SHAPE, CROPPED = (10, 20, 30), 2
 
@@ -18,7 +18,7 @@ def placing():
     crop = np.eye(4)
     crop[0, 3] = -CROPPED
     geometry = ImageGeometry(np.eye(4), crop, np.eye(4), SHAPE, (SHAPE[0] - CROPPED, *SHAPE[1:]))
-    return Placing(geometry, OutputGrid.of(geometry), patch_size=(8, 8, 8))
+    return Placing(geometry, OutputGrid.of(geometry))
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,13 @@ def test_a_drawing_has_the_size_of_its_box(placing):
         placing.drawing(((0, 2), (0, 2), (0, 2)), np.ones((3, 2, 2), bool))
 
 
-def test_points_lie_on_the_drawing_apart_from_each_other(placing):
-    drawn = np.zeros((1, 20, 30), bool)
+def test_points_on_a_drawing_are_the_drawn_voxels_nearest_to_the_clicks(placing):
+    drawn = np.zeros((1, 20, 20), bool)
     drawn[0, 10] = True
-    points = placing.points_on(((4, 5), (0, 20), (0, 30)), drawn)
-    assert 2 <= len(points) <= MOST_POINTS and all(p[:2] == (4, 10) for p in points)
-    assert np.diff(sorted(p[2] for p in points)).min() >= 2  # a quarter of a window of 8
+    box = ((4, 5), (0, 20), (0, 20))
+    clicks = [Click(0, (2, 10, 3), True), Click(0, (2, 11, 3), True), Click(0, (1, 9, 17), True)]
+    assert placing.points_on(box, drawn, clicks) == [(4, 10, 3), (4, 10, 17)]
+    assert placing.points_on(box, drawn, []) in ([(4, 10, 9)], [(4, 10, 10)])
 
 
 def test_the_margin_that_was_cropped_away_takes_no_clicks(placing):
