@@ -26,8 +26,8 @@ MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
 
 MOST_POINTS = 8
-"""Clicks on a scribble or a lasso at most. To what is wrongly included a network that corrects masks is led by one: more
-of them take away what was right (``benchmarks/NOTES.md``)."""
+"""Clicks on a scribble or a lasso at most. What is wrongly included a network that corrects masks is shown by one: more
+take away what was right (``benchmarks/NOTES.md``)."""
 
 ACROSS = 1e6
 """Distance between the slices of a flat drawing: how deep a voxel lies in it is told in its slice."""

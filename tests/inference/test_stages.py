@@ -137,6 +137,14 @@ def test_a_wrong_piece_is_as_deep_as_its_slice_shows(prompted):
     assert prompted.clicks[0].voxel == (3, 17, 32)
 
 
+def test_one_click_leads_to_what_was_wrongly_included(prompted, network):
+    prompted.add_points([Click(0, (7, 6, 40), True)])
+    drawn = torch.ones(1, 3, 9, dtype=torch.bool)
+    prompted.add_drawing(0, ((7, 8), (5, 8), (10, 19)), drawn, False)
+    assert len(network.stages) == 1 and prompted.clicks[1:] == [Click(0, (7, 6, 14), False)]
+    assert not found(prompted)[7, 5:8, 10:19].any() and found(prompted)[7, 6, 30]
+
+
 def test_what_is_erased_through_several_slices_is_gone_and_nothing_else(prompted, network):
     prompted.add_points([Click(0, (7, 6, 40), True)])
     prompted.add_drawing(0, ((0, 16), (0, 24), (0, 20)), torch.ones(16, 24, 20, dtype=torch.bool), False)
