@@ -35,12 +35,14 @@ class ClickedMasks:
 
     Attributes:
         logits: without those corrections; :meth:`write` changes them.
+        given: logits ``(D, H, W)`` of a class as a mask from elsewhere gave them; NaN where it says nothing.
         clicks: all that were not undone, oldest first.
         unfinished: class and voxel where an object goes on beyond what a prompt may reach.
     """
 
     def __init__(self, logits: Tensor, sigma: Sequence[float], exclusive: bool) -> None:
         self.logits = logits
+        self.given: dict[int, Tensor] = {}
         self.clicks: list[Click] = []
         self.unfinished: list[tuple[int, Triple]] = []
         self._sigma = sigma
@@ -59,6 +61,13 @@ class ClickedMasks:
     def forget_history(self) -> None:
         """What is there now cannot be undone."""
         self._history.clear()
+
+    def as_given(self, class_index: int, region: Sequence[slice]) -> Tensor:
+        """Bool: where in a region a class is as a mask from elsewhere gave it."""
+        logits = self.logits[class_index][tuple(region)]
+        if class_index not in self.given:
+            return torch.zeros_like(logits, dtype=torch.bool)
+        return logits == self.given[class_index][tuple(region)]
 
     def holding(self, region: Sequence[slice]) -> Tensor:
         """Logits ``(K, ...)`` of a region in which every click holds."""

@@ -204,6 +204,8 @@ class PromptedImage:
         own = MASK_LOGIT * (2 * mask.float() - 1)
         with self.step() as step:
             self._state.write((class_index, *self._crop), own)
+            self._state.given[class_index] = torch.full(self._refiner.image.shape[1:], torch.nan)
+            self._state.given[class_index][self._crop] = own
             others = set(range(self.network.num_classes)) - {class_index} if self.network.background else ()
             for index in others:
                 current = self._state.logits[index][self._crop]

@@ -23,12 +23,18 @@ EMPTY = -10.001
 nnU-Net adds up the logits of an automatic prediction, so that none of these is taken for it."""
 
 
+GIVEN = 0.3
+"""Logit that a mask from elsewhere is shown with, at least, where the network would have decided otherwise."""
+
+
 class Stages:
     """Refinement stages in windows of an image, blended into its masks.
 
     To a network without initial masks voxels where no prompt has led yet are an undecided mask prompt of 0. One that
     has initial masks corrects them, so there it is shown those of the window: a click begins with the object it is on,
-    corrected where it is on none, and other objects stay unknown. It does nothing where nothing is wrong.
+    corrected where it is on none, and other objects stay unknown. It does nothing where nothing is wrong. A mask from
+    elsewhere says where the object is and not how sure that is: there, too, it is shown its own masks, as far as they
+    agree, and what it does not decide otherwise stays as it was given.
 
     Arguments:
         refiner: of the image.
@@ -103,20 +109,21 @@ class Stages:
         windows = self._refiner.windows
         region = windows.region(start)
         old = self._masks.logits[class_index][region].clone()
-        known = old != EMPTY
-        finds = self._network.has_initial_masks and not bool(known.all())
-        shown = torch.where(known, old, self._automatic(class_index, start) if finds else 0.0)
+        corrects, known = self._network.has_initial_masks, old != EMPTY
+        given = self._masks.as_given(class_index, region) & corrects
+        shown = self._shown(class_index, start, old, known, given)
         outside = None if box is None else ~box.inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             shown[outside] = EMPTY
         click = newest or lead
         at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
         asked = newest is not None and box is None and known[at]
-        if self._network.has_initial_masks and shown[at] > 0 and not asked:
+        if corrects and shown[at] > 0 and not asked:
             refined = shown.clone()
         else:
             earlier = [c for c in self._masks.clicks if c.class_index == class_index and c is not newest]
             refined = self._refiner.refine(start, class_index, shown, click, earlier)
+        refined = torch.where(given & ((refined > 0) == (old > 0)), old, refined)
         seeds = old > 0
         if newest is not None:
             seeds = torch.zeros_like(known)
@@ -125,7 +132,7 @@ class Stages:
                 seeds = box.section().inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             refined[outside] = EMPTY
-        if finds and (box is None or box.through is not None):
+        if corrects and not known.all() and (box is None or box.through is not None):
             refined[(refined > 0) & ~known & ~seeded_objects(refined > 0, seeds)] = EMPTY
         blended = torch.where(known, torch.lerp(old, refined, windows.weight(start, ramp)), refined)
         if outside is not None:
@@ -148,7 +155,13 @@ class Stages:
         inside = box.inside(start, own.shape, unit) & (own != EMPTY)
         self._masks.write((class_index, *region), torch.where(inside, reaching, own))
 
-    def _automatic(self, class_index: int, start: Triple) -> Tensor:
-        """Mask logits of a window before any prompt, below 0 where another class wins."""
+    def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor, given: Tensor) -> Tensor:
+        """The mask prompt of a window: what is known, and for the rest what the network finds there."""
+        if not self._network.has_initial_masks:
+            return torch.where(known, old, 0.0)
+        if not bool((given | ~known).any()):
+            return old.clone()
         logits, wins = self._refiner.automatic(start, class_index)
-        return torch.where(wins, logits, logits.clamp(max=-MARGIN))
+        automatic = torch.where(wins, logits, logits.clamp(max=-MARGIN))
+        agreeing = torch.where(old > 0, automatic.clamp(min=GIVEN), automatic.clamp(max=-GIVEN))
+        return torch.where(given, agreeing, torch.where(known, old, automatic))

@@ -151,3 +151,27 @@ def test_what_is_erased_through_several_slices_is_gone_and_nothing_else(prompted
     assert torch.equal(found(prompted), inside(((6, 9), (5, 8), (20, 50)))) and network.stages == []
     prompted.undo()
     assert torch.equal(found(prompted), inside(ROD))
+
+
+def test_a_mask_from_elsewhere_is_corrected_as_the_networks_own_and_stays_where_it_is_not(
+    prompted, network, monkeypatch
+):
+    """The rod without its half from 20 on, but with a stray block: the network is shown its own 4 and -4 where the mask
+    agrees with it, and 0.3 on the mask's side where it does not. A click adds 8 exp(-distance): at a distance of 3,
+    0.398, it lifts -0.3; -5 would stay."""
+    stray = ((2, 5), (18, 22), (12, 16))
+    given = inside(((6, 9), (5, 8), (2, 20))) | inside(stray)
+    prompted.set_mask(0, given.float())
+    shown = []
+    monkeypatch.setattr(network, "resume", lambda masks, clicks=None: shown.append(masks) or masks)
+    prompted.add_points([Click(0, (7, 6, 26), True)])
+    assert set(shown[0].unique().tolist()) <= {torch.tensor(v).item() for v in (4.0, -4.0, 0.3, -0.3)}
+    assert found(prompted)[7, 6, 23:30].all() and not found(prompted)[7, 6, 22] and found(prompted)[given].all()
+    before = torch.where(given, 5.0, -5.0)
+    changed = prompted.masks()[0] != before
+    assert torch.equal(changed, found(prompted) & ~given)
+    prompted.undo()
+    assert torch.equal(prompted.masks()[0], before)
+    prompted.undo()
+    prompted.add_points([Click(0, ON_ROD, True)])
+    assert torch.equal(found(prompted), inside(ROD)), "a mask that was undone says nothing"
