@@ -39,7 +39,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat the uniform strategy with each seed")
     parser.add_argument(
-        "--start", choices=("automatic", "empty"), help="what the first click finds (default: automatic)"
+        "--start",
+        metavar="{automatic,empty,FOLDER}",
+        help="what the first click finds; a folder holds a label map of each case, of any other method, named like it "
+        "(default: automatic)",
     )
     parser.add_argument(
         "--network-only",
@@ -121,6 +124,13 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
         raise UserError(f"-n takes a number of clicks from 1 on, got {args.clicks}.")
     if not tolerance >= 0:
         raise UserError(f"--tolerance is a distance in mm from 0 on, got {tolerance:g}.")
+    start = args.start or "automatic"
+    if start not in ("automatic", "empty"):
+        start = Path(start)
+        if not start.is_dir():
+            raise UserError(
+                f"--start takes automatic, empty or a folder of label maps, and there is no folder {start}."
+            )
     if args.protocol == "paper":
         if args.strategy or args.start or args.network_only:
             raise UserError(
@@ -132,7 +142,7 @@ def make_protocol(args: argparse.Namespace) -> Protocol:
         n_clicks=range(args.clicks + 1),
         strategies=args.strategy or ["centre"],
         seeds=args.seeds,
-        automatic=args.start != "empty",
+        start=start,
         network_only=args.network_only,
         tolerance_mm=tolerance,
     )

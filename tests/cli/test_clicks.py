@@ -17,6 +17,7 @@ def clicks(*arguments):
         (("--tolerance", -1), "from 0 on, got -1"),
         (("--protocol", "paper", "--strategy", "centre"), "leave out --strategy"),
         (("--protocol", "paper", "--start", "empty"), "--strategy, --start and --network-only"),
+        (("--start", "automatc"), "there is no folder automatc"),
         (("--protocol", "paper", "--network-only"), "--strategy, --start and --network-only"),
     ],
 )

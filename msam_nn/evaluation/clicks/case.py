@@ -9,11 +9,15 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from torch import Tensor
 
+from msam_nn.errors import UserError
 from msam_nn.image_files import insist_on_sound_images
+from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.placement import class_names
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import class_masks, dice, iou, surface_metrics
@@ -61,6 +65,23 @@ class ClickCase:
             classes=list(zip(names, members, strict=True)),
             properties=properties,
         )
+
+    def given_masks(self, predictor: PromptedPredictor, folder: Path) -> list[Tensor]:
+        """The label map in a folder that is named like the case, as shares of every class on the grid of ``image``.
+
+        Raises:
+            UserError: if there is none, or it has other voxels than the case's image.
+        """
+        file = folder / (self.name + predictor.dataset_json["file_ending"])
+        if not file.is_file():
+            raise UserError(f"there is no {file} to start from")
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        transpose = predictor.plans_manager.transpose_forward
+        geometry = ImageGeometry.from_properties(self.properties, transpose, tuple(self.image.shape[1:]))
+        if labels.shape != geometry.file_shape:
+            raise UserError(f"{file} has {labels.shape} voxels (z, y, x), its image {geometry.file_shape}")
+        grid = OutputGrid.of(geometry)
+        return [grid.shares(np.isin(labels, values)) for _, values in self.classes]
 
     def segmentation(self, predictor: PromptedPredictor, logits: Tensor) -> np.ndarray:
         """Label map ``(z, y, x)`` on the original grid."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,7 +26,8 @@ class WholeVolume:
         n_clicks: after how many clicks a class to measure; 0 is the prediction before any.
         strategies: ``"centre"`` of the largest error, which needs no seed, or ``"uniform"`` over the error.
         seeds: of the uniform strategy.
-        automatic: the clicks correct the automatic prediction; otherwise they start from an empty mask.
+        start: what the clicks correct: the ``"automatic"`` prediction, an ``"empty"`` mask, or a folder of label maps,
+            one a case, named like it.
         network_only: leave out prediction's correction of clicks that the network overlooked.
         tolerance_mm: of the NSD.
         keep: called after so many clicks as are measured, with the predictor, the case, their number and the logits.
@@ -34,7 +36,7 @@ class WholeVolume:
     n_clicks: Sequence[int] = (0, 1, 3, 5, 10)
     strategies: Sequence[str] = ("centre",)
     seeds: Sequence[int] = (0,)
-    automatic: bool = True
+    start: Literal["automatic", "empty"] | Path = "automatic"
     network_only: bool = False
     tolerance_mm: float = TOLERANCE_MM
     keep: Callable[[PromptedPredictor, ClickCase, int, Tensor], None] | None = None
@@ -50,7 +52,8 @@ class WholeVolume:
         ``seconds`` is what the class's last click took, or the prediction before any; NaN where no click was needed.
         """
         began = perf_counter()
-        predictor.set_image(case.image, automatic=self.automatic)
+        masks = case.given_masks(predictor, self.start) if isinstance(self.start, Path) else []
+        predictor.set_image(case.image, automatic=self.start == "automatic")
         predictor.image.honours_clicks = not self.network_only
         before = perf_counter() - began
         runs = [("centre", 0)] if "centre" in self.strategies else []
@@ -58,6 +61,8 @@ class WholeVolume:
         for strategy, seed in runs:
             generator = click_generator(case.name, seed)
             logits, seconds = predictor.reset(), [before] * len(case.classes)
+            for index, mask in enumerate(masks):
+                logits = predictor.set_mask(index, mask)
             for clicks in range(max(self.n_clicks) + 1):
                 if clicks:
                     for index in range(len(case.classes)):

@@ -2,9 +2,11 @@ from math import nan
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from msam_nn.errors import UserError
 from msam_nn.evaluation.clicks.case import ClickCase, click_generator, mask_scores
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.trainers.msam.trainer import MSAMTrainer
@@ -35,6 +37,21 @@ def test_the_truth_as_prediction_is_nearly_perfect_on_the_original_grid(case):
         assert scores[name]["true_voxels"] == (case.truth == value).sum() > 0
         assert scores[name]["dice"] > 0.9 and scores[name]["nsd"] > 0.9
     assert case.image.shape[1:] == case.valid.shape and case.valid.all()
+
+
+def test_masks_from_a_folder_are_those_of_the_classes(case, nnunet_folders, tmp_path):
+    predictor, case = case
+    labels = nnunet_folders["nnUNet_raw"] / PHANTOM / "labelsTr"
+    masks = case.given_masks(predictor, labels)
+    assert len(masks) == len(case.classes) == 2
+    for given, target in zip(masks, case.targets, strict=True):
+        given = (given > 0.5).numpy()
+        assert given.shape == target.shape and 2 * (given & target).sum() / (given.sum() + target.sum()) > 0.9
+    with pytest.raises(UserError, match=f"no .*{case.name}.nii.gz to start from"):
+        case.given_masks(predictor, tmp_path)
+    sitk.WriteImage(sitk.Image(9, 8, 7, sitk.sitkUInt8), tmp_path / f"{case.name}.nii.gz")
+    with pytest.raises(UserError, match=r"has \(7, 8, 9\) voxels"):
+        case.given_masks(predictor, tmp_path)
 
 
 def test_scores_by_hand():

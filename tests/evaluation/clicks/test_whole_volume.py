@@ -47,6 +47,10 @@ class Predictor:
         self.logits = self.automatic.clone()
         return self.logits
 
+    def set_mask(self, index, mask):
+        self.logits[index + 1] = mask * 4 - 2
+        return self.logits.clone()
+
     def add_click(self, click):
         self.clicks.append(click)
         self.logits[(click.class_index + 1, *click.voxel)] = 5 if click.positive else -5
@@ -60,6 +64,9 @@ class Case:
     name: str = "case"
     image: torch.Tensor = None
     classes = (("a", 1), ("b", 2))
+
+    def given_masks(self, predictor, folder):
+        return [torch.from_numpy(mask(A)).float(), torch.from_numpy(mask()).float()]
 
     def measure(self, predictor, logits, tolerance_mm):
         predicted = [(logits[i + 1] > 0).numpy() for i in range(2)]
@@ -126,5 +133,13 @@ def test_corrections_are_left_out_where_asked(network_only):
 
 def test_an_empty_start_is_passed_on():
     predictor = Predictor(as_logits(mask(), mask()))
-    evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(1,), automatic=False)
+    evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(1,), start="empty")
+    assert predictor.started == [False]
+
+
+def test_every_run_starts_from_given_masks(tmp_path):
+    predictor = Predictor(as_logits(mask(B), mask(B)))
+    options = {"n_clicks": (0, 1), "strategies": ["centre", "uniform"], "start": tmp_path}
+    rows = evaluate(predictor, Case([mask(A), mask(B)]), **options)
+    assert [row["wrong"] for row in rows] == [0, mask(B).sum(), 0, mask(B).sum() - 1] * 2
     assert predictor.started == [False]
