@@ -18,8 +18,8 @@ import time
 import torch
 from standard_networks import A, B, promptable
 
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompting.clicks import Click
 
 
 def build(name: str, patch: int, device: torch.device) -> PromptedPredictor:

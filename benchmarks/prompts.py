@@ -20,10 +20,10 @@ import torch
 from msam_nn.device import torch_device
 from msam_nn.evaluation.clicks.case import ClickCase
 from msam_nn.evaluation.clicks.protocol import run_protocol
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.inference.prompted_image import PromptedImage
-from msam_nn.inference.windows import Box
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.image import PromptedImage
+from msam_nn.inference.prompting.windows import Box
 from msam_nn.metrics.scores import TOLERANCE_MM
 from msam_nn.nnunet_folders import dataset_name, model_folder, validation_cases
 from msam_nn.prompts.from_mask import bounds, objects

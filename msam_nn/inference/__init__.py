@@ -1,5 +1,6 @@
 """Prediction with prompts, on nnU-Net's predictor."""
 
 from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompting.clicks import Click
 
-__all__ = ["PromptedPredictor"]
+__all__ = ["Click", "PromptedPredictor"]

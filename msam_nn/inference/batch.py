@@ -25,7 +25,7 @@ from msam_nn.inference.placement import class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.inference.prompted_image import MAX_WINDOWS
+from msam_nn.inference.prompting.image import MAX_WINDOWS
 from msam_nn.nnunet_folders import channel_names
 
 

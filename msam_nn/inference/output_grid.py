@@ -17,7 +17,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, shifted
 
 SLAB = 1 << 23
 """Voxels that are resampled at once; bounds memory."""

@@ -14,11 +14,11 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.boxes import DrawnBox
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import EmptyMarginError, ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import ClassPrompts
+from msam_nn.inference.prompting.boxes import DrawnBox
+from msam_nn.inference.prompting.clicks import Click
 
 
 @dataclass(frozen=True)

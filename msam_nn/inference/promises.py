@@ -8,8 +8,8 @@ import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry, Voxel
+from msam_nn.inference.prompting.clicks import Click
 
 
 class Promises:

@@ -11,10 +11,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click
-from msam_nn.inference.prompted_image import PromptedImage
-from msam_nn.inference.refiner import FeatureCache, WindowRefiner
-from msam_nn.inference.windows import Box
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.image import PromptedImage
+from msam_nn.inference.prompting.refiner import FeatureCache, WindowRefiner
+from msam_nn.inference.prompting.windows import Box
 from msam_nn.networks import PromptableNetwork
 from msam_nn.networks.layers.basic import Triple
 
@@ -23,8 +23,8 @@ class PromptedPredictor(nnUNetPredictor):
     """nnU-Net's predictor for one image at a time, with prompts.
 
     ``set_image`` predicts automatically by nnU-Net's sliding window, or starts from an empty mask; prompts are followed
-    by a :class:`~msam_nn.inference.prompted_image.PromptedImage`. A window is encoded once, and a click near its middle
-    uses it again. Results of several folds are averaged, with ``mirror_windows`` also those of mirrored windows.
+    by a :class:`~msam_nn.inference.prompting.image.PromptedImage`. A window is encoded once, and a click near its
+    middle uses it again. Results of several folds are averaged, with ``mirror_windows`` also those of mirrored windows.
     Coordinates are voxels of the preprocessed image in array order ``(z, y, x)``;
     :mod:`msam_nn.inference.placement` translates a user's.
 

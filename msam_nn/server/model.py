@@ -15,7 +15,7 @@ import torch
 from msam_nn.errors import UserError
 from msam_nn.inference.placement import class_index, class_names
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.inference.prompted_image import PromptedImage
+from msam_nn.inference.prompting.image import PromptedImage
 from msam_nn.nnunet_folders import channel_names
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.inference.output_grid import OutputGrid, bounding_box
-from msam_nn.inference.prompted_image import PromptedImage
-from msam_nn.inference.windows import Box, enclosing, shifted
+from msam_nn.inference.prompting.image import PromptedImage
+from msam_nn.inference.prompting.windows import Box, enclosing, shifted
 from msam_nn.server.label_buffer import LabelBuffer
 
 

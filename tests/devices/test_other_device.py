@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompting.clicks import Click
 from msam_nn.networks.masksam import BUILDER, MaskSAMConfig
 from msam_nn.trainers.clicks.sessions import ClickRecipe
 from msam_nn.trainers.masksam.trainer import MaskSAMTrainer

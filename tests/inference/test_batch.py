@@ -6,9 +6,9 @@ import pytest
 import SimpleITK as sitk
 
 from msam_nn.errors import UserError
-from msam_nn.inference import prompted_image
 from msam_nn.inference.batch import PromptedBatch, image_cases, some_of
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
+from msam_nn.inference.prompting import image as prompted_image
 
 from .test_prompted import make_predictor  # noqa: F401
 

@@ -8,11 +8,11 @@ import SimpleITK as sitk
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
-from msam_nn.inference.boxes import DrawnBox
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.placement import box_to_network, class_index, class_names, place, read_mask
 from msam_nn.inference.prompt_file import ClassPrompts
+from msam_nn.inference.prompting.boxes import DrawnBox
+from msam_nn.inference.prompting.clicks import Click
 
 from .test_geometry import READERS, affine_of, plans_manager, preprocess, save
 

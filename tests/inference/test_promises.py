@@ -3,9 +3,9 @@ import pytest
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.promises import Promises
+from msam_nn.inference.prompting.clicks import Click
 
 LABELS = LabelManager({"background": 0, "tumour": 1, "organ": 2}, None)
 REGIONS = LabelManager({"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": 3}, [1, 2, 3])

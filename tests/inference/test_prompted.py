@@ -5,9 +5,9 @@ import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from msam_nn.errors import UserError
-from msam_nn.inference import prompted_image
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.prompted import PromptedPredictor
+from msam_nn.inference.prompting import image as prompted_image
+from msam_nn.inference.prompting.clicks import Click
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 from .fake_network import growing_predictor

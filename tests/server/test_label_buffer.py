@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msam_nn.inference import history
+from msam_nn.inference.prompting import history
 from msam_nn.server.label_buffer import LabelBuffer
 
 SHAPE = (4, 5, 6)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from msam_nn.errors import UserError
-from msam_nn.inference.boxes import DrawnBox
-from msam_nn.inference.clicks import Click
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
+from msam_nn.inference.prompting.boxes import DrawnBox
+from msam_nn.inference.prompting.clicks import Click
 from msam_nn.server.placing import Placing, rounded
 
 SHAPE, CROPPED = (10, 20, 30), 2

@@ -9,7 +9,7 @@ import pytest
 from nnInteractive.inference.remote import ServerAtCapacityError, SessionExpiredError, _protocol
 from nnInteractive.inference.remote.serialization import pack_array
 
-from msam_nn.inference.prompted_image import PromptedImage
+from msam_nn.inference.prompting.image import PromptedImage
 from msam_nn.server.session import InteractiveSession
 from msam_nn.server.transport import routes as module
 from msam_nn.server.viewer import Viewer

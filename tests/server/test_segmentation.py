@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompting.clicks import Click
 from msam_nn.server.segmentation import Drawn
 
 from .bright_network import inside

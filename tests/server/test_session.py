@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from msam_nn.errors import UserError
 from msam_nn.inference.prompt_file import read_prompts
-from msam_nn.inference.prompted_image import MOST_POINTS
+from msam_nn.inference.prompting.image import MOST_POINTS
 from msam_nn.server.record import INITIAL_MASK
 from msam_nn.server.session import InteractiveSession
 

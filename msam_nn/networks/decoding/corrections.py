@@ -57,9 +57,9 @@ def equal_lengths(spacing: Sequence[float]) -> tuple[float, ...]:
 def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], exclusive: bool) -> Tensor:
     """Mask logits ``(B, K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
-    What prediction makes of a click that was overlooked (:mod:`msam_nn.inference.clicks`), and a simulated user sees
-    in a training: the class's logits are raised or lowered by what the clicked voxel lacks, fading as a Gaussian. The
-    clicks of one stage act on their classes at the same time.
+    What prediction makes of a click that was overlooked (:mod:`msam_nn.inference.prompting.clicks`), and a simulated
+    user sees in a training: the class's logits are raised or lowered by what the clicked voxel lacks, fading as a
+    Gaussian. The clicks of one stage act on their classes at the same time.
 
     Arguments:
         clicks: all clicks so far, oldest first, ``(B, K, P, ...)``.

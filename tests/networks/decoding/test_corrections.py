@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.inference.clicks import Click, honour_clicks
+from msam_nn.inference.prompting.clicks import Click, honour_clicks
 from msam_nn.networks import Points
 from msam_nn.networks.decoding.corrections import equal_lengths, follow_points, honour_points
 

@@ -9,7 +9,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from msam_nn.inference.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, shifted
 from msam_nn.networks.layers.basic import Triple, gaussian_factors
 
 OUTERMOST = 2

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msam_nn.inference.clicks import Click
-from msam_nn.inference.windows import Windows
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.windows import Windows
 from msam_nn.networks import Points, PromptableNetwork
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts import foreground

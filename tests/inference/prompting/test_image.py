@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from msam_nn.errors import UserError
-from msam_nn.inference import history
-from msam_nn.inference.clicks import Click, correction_heights, honour_clicks
+from msam_nn.inference.prompting import history
+from msam_nn.inference.prompting.clicks import Click, correction_heights, honour_clicks
 
-from .fake_network import growing_predictor
+from ..fake_network import growing_predictor
 
 SHAPE = (16, 30, 80)
 ROD = ((6, 9), (5, 8), (2, 75))

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicked_masks import ClickedMasks
-from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompting.clicked_masks import ClickedMasks
+from msam_nn.inference.prompting.clicks import Click
 from msam_nn.networks.decoding.corrections import MARGIN
 
 MIDDLE = (4, 4, 4)

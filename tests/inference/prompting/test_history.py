@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from msam_nn.inference import history as module
-from msam_nn.inference.history import History
+from msam_nn.inference.prompting import history as module
+from msam_nn.inference.prompting.history import History
 
 
 class Owner:

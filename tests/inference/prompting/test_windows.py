@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.inference.windows import Windows, seeded_objects
+from msam_nn.inference.prompting.windows import Windows, seeded_objects
 
 WINDOWS = Windows((8, 8, 8), (8, 20, 40))
 

@@ -9,11 +9,11 @@ import torch
 from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
 from torch import Tensor
 
-from msam_nn.inference.boxes import DrawnBox
-from msam_nn.inference.clicked_masks import ClickedMasks
-from msam_nn.inference.clicks import Click
-from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, seeded_objects
+from msam_nn.inference.prompting.boxes import DrawnBox
+from msam_nn.inference.prompting.clicked_masks import ClickedMasks
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.refiner import WindowRefiner
+from msam_nn.inference.prompting.windows import CONTINUED_RAMP, WINDOW_RAMP, Box, seeded_objects
 from msam_nn.networks.decoding.corrections import MARGIN
 from msam_nn.networks.decoding.neighbourhood import best_other
 from msam_nn.networks.layers.basic import Triple

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.boxes import DrawnBox
-from msam_nn.inference.clicked_masks import ClickedMasks
-from msam_nn.inference.clicks import Click
-from msam_nn.inference.refiner import WindowRefiner
-from msam_nn.inference.stages import EMPTY, Stages
-from msam_nn.inference.windows import Box, shifted
+from msam_nn.inference.prompting.boxes import DrawnBox
+from msam_nn.inference.prompting.clicked_masks import ClickedMasks
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.refiner import WindowRefiner
+from msam_nn.inference.prompting.stages import EMPTY, Stages
+from msam_nn.inference.prompting.windows import Box, shifted
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts.from_mask import spread_points
 from msam_nn.prompts.simulation import centre_of_largest_error
@@ -147,7 +147,7 @@ class PromptedImage:
 
         The network has no embedding for boxes (nor has the released SAM-Med3D), so it is told with what it knows: a
         mask prompt that rules out everything outside, and a point in the centre, which is a hint and not a promise.
-        Masks of networks that correct them reach the sides then (:class:`~msam_nn.inference.boxes.DrawnBox`).
+        Masks of networks that correct them reach the sides then (:class:`~msam_nn.inference.prompting.boxes.DrawnBox`).
 
         Arguments:
             through: the axis across the slice of a flat box, which bounds its object in that slice and not beyond.

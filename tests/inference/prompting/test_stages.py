@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from msam_nn.inference.clicks import Click
+from msam_nn.inference.prompting.clicks import Click
 
-from .fake_network import CorrectingNetwork, growing_predictor
+from ..fake_network import CorrectingNetwork, growing_predictor
 
 SHAPE = (16, 24, 60)
 ROD, BALL, OTHER = ((6, 9), (5, 8), (2, 50)), ((6, 10), (14, 18), (2, 6)), ((12, 14), (5, 8), (2, 6))

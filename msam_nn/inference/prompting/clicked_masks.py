@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from msam_nn.errors import UserError
-from msam_nn.inference.clicks import Click, correction_box, correction_heights, honour_clicks
-from msam_nn.inference.history import UNDO_STEPS, History, Step
-from msam_nn.inference.windows import Box, enclosing
+from msam_nn.inference.prompting.clicks import Click, correction_box, correction_heights, honour_clicks
+from msam_nn.inference.prompting.history import UNDO_STEPS, History, Step
+from msam_nn.inference.prompting.windows import Box, enclosing
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts import foreground
 

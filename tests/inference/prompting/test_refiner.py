@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from msam_nn.inference.clicks import Click
-from msam_nn.inference.refiner import FeatureCache, WindowRefiner
+from msam_nn.inference.prompting.clicks import Click
+from msam_nn.inference.prompting.refiner import FeatureCache, WindowRefiner
 from msam_nn.networks import MSAM, MSAMConfig
 
-from .fake_network import CorrectingNetwork
+from ..fake_network import CorrectingNetwork
 
 CONFIG = MSAMConfig(1, 2, (16, 16, 16), (8, 8, 8), embed_dim=48, depth=1, num_heads=3, decoder_dim=48,
                     decoder_heads=2, decoder_mlp_dim=48, adapter_heads=3)  # fmt: skip

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from msam_nn.inference.boxes import DrawnBox
+from msam_nn.inference.prompting.boxes import DrawnBox
 
 EQUAL = (1.0, 1.0, 1.0)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from msam_nn.inference.clicks import MARGIN, Click, honour_clicks
+from msam_nn.inference.prompting.clicks import MARGIN, Click, honour_clicks
 
 SIGMA = (2, 2, 2)
 
