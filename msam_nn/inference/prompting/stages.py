@@ -23,8 +23,8 @@ EMPTY = -10.001
 nnU-Net adds up the logits of an automatic prediction, so that none of these is taken for it."""
 
 
-GIVEN = 0.3
-"""Logit that a mask from elsewhere is shown with, at least, where the network would have decided otherwise."""
+MOVED = 0.1
+"""Logits by which a stage has to move a voxel of a mask from elsewhere, or it stays as it was given."""
 
 
 class Stages:
@@ -34,7 +34,7 @@ class Stages:
     has initial masks corrects them, so there it is shown those of the window: a click begins with the object it is on,
     corrected where it is on none, and other objects stay unknown. It does nothing where nothing is wrong. A mask from
     elsewhere says where the object is and not how sure that is: there, too, it is shown its own masks, as far as they
-    agree, and what it does not decide otherwise stays as it was given.
+    agree, and what a stage does not move stays as it was given.
 
     Arguments:
         refiner: of the image.
@@ -123,7 +123,7 @@ class Stages:
         else:
             earlier = [c for c in self._masks.clicks if c.class_index == class_index and c is not newest]
             refined = self._refiner.refine(start, class_index, shown, click, earlier)
-        refined = torch.where(given & ((refined > 0) == (old > 0)), old, refined)
+        refined = torch.where(given & ((refined - shown).abs() < MOVED), old, refined)
         seeds = old > 0
         if newest is not None:
             seeds = torch.zeros_like(known)
@@ -163,5 +163,5 @@ class Stages:
             return old.clone()
         logits, wins = self._refiner.automatic(start, class_index)
         automatic = torch.where(wins, logits, logits.clamp(max=-MARGIN))
-        agreeing = torch.where(old > 0, automatic.clamp(min=GIVEN), automatic.clamp(max=-GIVEN))
+        agreeing = torch.where(old > 0, automatic.clamp(min=MARGIN), automatic.clamp(max=-MARGIN))
         return torch.where(given, agreeing, torch.where(known, old, automatic))
