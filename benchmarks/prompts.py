@@ -88,8 +88,8 @@ def acts_in_slice(piece: np.ndarray, box: Box, axis: int) -> Iterator[tuple[str,
     there = tuple((a + o + c, b + o + c) for (a, b), o, (c, _) in zip(place, origin, box, strict=True))
     lasso, scribble = torch.from_numpy(section), torch.from_numpy(middle_line(section))
     yield f"flat box {axis}", lambda image, k: image.add_box(k, there, through=axis)
-    yield f"lasso {axis}", lambda image, k: image.add_drawing(k, there, lasso, True)
-    yield f"scribble {axis}", lambda image, k: image.add_drawing(k, there, scribble, True)
+    yield f"lasso {axis}", lambda image, k: image.add_drawing(k, there, lasso, True, axis)
+    yield f"scribble {axis}", lambda image, k: image.add_drawing(k, there, scribble, True, axis)
 
 
 def middle_line(section: np.ndarray) -> np.ndarray:

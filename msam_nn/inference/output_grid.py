@@ -124,6 +124,11 @@ class OutputGrid:
         shares[tuple(slice(*bounds) for bounds in target)] = values
         return shares
 
+    def across(self, shape: Sequence[int]) -> int | None:
+        """The network's axis across the slice that something of ``shape`` voxels of this grid lies in; None for
+        something in several slices along every axis."""
+        return self.axes.index(list(shape).index(1)) if 1 in shape else None
+
     def drawn(self, box: Box, mask: np.ndarray) -> tuple[Box, Tensor] | None:
         """Drawn voxels on the network's grid, where a thin line stays whole: its box and bool of that size.
 

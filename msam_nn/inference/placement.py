@@ -155,19 +155,8 @@ def read_mask(mask_file: Path, image_file: Path, resample: bool = False) -> np.n
     Raises:
         UserError: if it cannot be read, is empty, or has another grid and ``resample`` is off.
     """
-    if not mask_file.is_file():
-        raise UserError(f"There is no file {mask_file}.")
-    try:
-        mask = sitk.ReadImage(str(mask_file))
-        header = sitk.ImageFileReader()
-        header.SetFileName(str(image_file))
-        header.ReadImageInformation()
-    except RuntimeError as error:
-        raise UserError(f"{mask_file} cannot be compared with its image: {str(error).splitlines()[-1]}") from error
-    if mask.GetDimension() != 3 or mask.GetNumberOfComponentsPerPixel() != 1:
-        raise UserError(f"{mask_file} is no 3D mask.")
+    mask, header, difference = _beside_image(mask_file, image_file)
     mask = mask != 0
-    difference = _grid_difference(mask, header)
     if difference:
         if not resample:
             raise UserError(f"{mask_file} has {difference}: is it another case's? --resample-masks takes it anyway.")
@@ -179,6 +168,38 @@ def read_mask(mask_file: Path, image_file: Path, resample: bool = False) -> np.n
     if not array.any():
         raise UserError(f"{mask_file} is empty{' on the grid of its image' if difference else ''}.")
     return array
+
+
+def read_labels(label_file: Path, image_file: Path) -> np.ndarray:
+    """A label map ``(z, y, x)`` on the grid of an image.
+
+    Raises:
+        UserError: if it cannot be read or has another grid.
+    """
+    labels, _, difference = _beside_image(label_file, image_file)
+    if difference:
+        raise UserError(f"{label_file} has {difference}: is it another case's?")
+    return sitk.GetArrayFromImage(labels)
+
+
+def _beside_image(mask_file: Path, image_file: Path) -> tuple[sitk.Image, sitk.ImageFileReader, str]:
+    """A mask, the header of its image, and how their grids differ.
+
+    Raises:
+        UserError: if it cannot be read as one number a voxel.
+    """
+    if not mask_file.is_file():
+        raise UserError(f"There is no file {mask_file}.")
+    try:
+        mask = sitk.ReadImage(str(mask_file))
+        header = sitk.ImageFileReader()
+        header.SetFileName(str(image_file))
+        header.ReadImageInformation()
+    except RuntimeError as error:
+        raise UserError(f"{mask_file} cannot be compared with its image: {str(error).splitlines()[-1]}") from error
+    if mask.GetDimension() != 3 or mask.GetNumberOfComponentsPerPixel() != 1:
+        raise UserError(f"{mask_file} is no 3D mask.")
+    return mask, header, _grid_difference(mask, header)
 
 
 def _grid_difference(mask: sitk.Image, image: sitk.ImageFileReader) -> str:

@@ -388,7 +388,8 @@ class InteractiveSession:
         box, drawn = placed
         image, there = segmentation.image, segmentation.grid.drawn(box, drawn)
         n_clicks = len(image.clicks)
-        act = there and (lambda: image.add_drawing(self.class_index, *there, positive))
+        through = segmentation.grid.across(drawn.shape)
+        act = there and (lambda: image.add_drawing(self.class_index, *there, positive, through))
         self._follow(what, act, Drawn(box, drawn, self.class_index, positive))
         points = self._placing.points_on(box, drawn, image.clicks[n_clicks:])
         self._log.add(Prompt(self._class.name, [(*v, int(positive)) for v in points], network=bool(there)))

@@ -24,7 +24,7 @@ class Asked:
     def add_box(self, class_index, box, through=None):
         self.prompts.append(("box", box, through))
 
-    def add_drawing(self, class_index, box, drawn, positive):
+    def add_drawing(self, class_index, box, drawn, positive, through):
         self.prompts.append(("drawing", box, drawn.tolist()))
 
 

@@ -141,6 +141,18 @@ def test_a_scribble_finds_the_objects_it_touches_and_is_clipped_to_the_image(ses
     assert 3 <= len(points) <= MOST_POINTS and all(z == 9 and y == 6 for z, y, *_ in points)
 
 
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (1.5, 1, 1), (3, 2, 1)])
+def test_a_drawing_in_one_slice_is_one_whatever_the_networks_slices_are(spacing, monkeypatch):
+    """Resampled, a slice lies between two of the network's."""
+    session = opened(make_model(spacing=(2, 1, 1)), bright(SHAPE, ROD), spacing)
+    asked = []
+    monkeypatch.setattr(session._segmentation.image, "add_drawing", lambda *drawing: asked.append(drawing))
+    session.add_lasso(((9, 10), (5, 9), (2, 12)), np.ones((1, 4, 10), bool), True)
+    session.add_scribble(((8, 12), (5, 9), (7, 8)), np.ones((4, 4, 1), bool), True)
+    session.add_box(((8, 12), (5, 9), (2, 12)), positive=False)
+    assert [through for *_, through in asked] == [0, 2, None]
+
+
 def test_drawings_outside_or_of_nothing_change_nothing(session):
     assert not session.add_scribble(((50, 51), (0, 4), (0, 4)), np.ones((1, 4, 4), bool), True)
     assert not session.add_lasso(((5, 6), (0, 4), (0, 4)), np.zeros((1, 4, 4), bool), True)

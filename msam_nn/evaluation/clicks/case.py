@@ -9,16 +9,14 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from torch import Tensor
 
-from msam_nn.errors import UserError
 from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
-from msam_nn.inference.placement import class_names
+from msam_nn.inference.placement import class_names, read_labels
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.metrics.scores import class_masks, dice, iou, surface_metrics
 from msam_nn.nnunet_folders import channel_names
@@ -34,6 +32,7 @@ class ClickCase:
     truth: label map on the original grid, in the order in which nnU-Net's reader returns it.
     classes: per class its name and its label value, or values of a region.
     properties: nnU-Net's, to bring a prediction back to the original grid.
+    image_file: a channel of the image, whose grid that is.
     """
 
     name: str
@@ -43,6 +42,7 @@ class ClickCase:
     truth: np.ndarray
     classes: list[tuple[str, int | Sequence[int]]]
     properties: dict[str, Any]
+    image_file: Path
 
     @classmethod
     def load(cls, predictor: PromptedPredictor, name: str, image_files: Sequence[Path], label_file: Path) -> ClickCase:
@@ -64,22 +64,19 @@ class ClickCase:
             truth=truth[0],
             classes=list(zip(names, members, strict=True)),
             properties=properties,
+            image_file=Path(image_files[0]),
         )
 
     def given_masks(self, predictor: PromptedPredictor, folder: Path) -> list[Tensor]:
         """The label map in a folder that is named like the case, as shares of every class on the grid of ``image``.
 
         Raises:
-            UserError: if there is none, or it has other voxels than the case's image.
+            UserError: if there is none, or it has another grid than the case's image.
         """
         file = folder / (self.name + predictor.dataset_json["file_ending"])
-        if not file.is_file():
-            raise UserError(f"there is no {file} to start from")
-        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        labels = read_labels(file, self.image_file)
         transpose = predictor.plans_manager.transpose_forward
         geometry = ImageGeometry.from_properties(self.properties, transpose, tuple(self.image.shape[1:]))
-        if labels.shape != geometry.file_shape:
-            raise UserError(f"{file} has {labels.shape} voxels (z, y, x), its image {geometry.file_shape}")
         grid = OutputGrid.of(geometry)
         return [grid.shares(np.isin(labels, values)) for _, values in self.classes]
 

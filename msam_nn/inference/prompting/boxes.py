@@ -76,12 +76,13 @@ class DrawnBox:
         )
 
     def reaching(self, logits: Tensor, unit: Sequence[float]) -> Tensor:
-        """Mask logits ``(D, H, W)``, over those of the best other class, with an object that reaches the sides.
+        """Mask logits ``(D, H, W)``, over those of the best other class, with an object that reaches the sides; minus
+        infinity where nothing is known.
 
         Where it does not, the likeliest of the :data:`OUTERMOST` voxels on that side is raised, and all around it by
         what a Gaussian leaves of that: tightness as a prior (Lempitsky et al., ICCV 2009), softened.
         """
-        sigma = self._fading(unit)
+        sigma, highest = self._fading(unit), logits + RAISED
         for axis in {0, 1, 2} - {self.through}:
             lower, upper = self.box[axis]
             near = min(OUTERMOST, upper - lower)
@@ -89,10 +90,12 @@ class DrawnBox:
                 bounds = [side if a == axis else self.box[a] for a in range(3)]
                 values = logits[tuple(slice(*b) for b in bounds)]
                 lacking = float((REACHED - values.max()).clamp(0, RAISED))
+                if values.max().isinf():
+                    continue
                 at = torch.tensor(torch.unravel_index(values.argmax(), values.shape))
                 at = at + torch.tensor([first for first, _ in bounds])
                 z, y, x = gaussian_factors(at, sigma, logits.shape)
-                logits = logits + lacking * z[:, None, None] * y[:, None] * x
+                logits = (logits + lacking * z[:, None, None] * y[:, None] * x).minimum(highest)
         return logits
 
     def _fading(self, unit: Sequence[float]) -> list[float]:

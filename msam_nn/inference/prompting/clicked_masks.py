@@ -16,13 +16,17 @@ from msam_nn.inference.prompting.windows import Box, enclosing
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts import foreground
 
+MASK_LOGIT = 5.0
+"""Logit of a given mask inside, minus that outside."""
+
 
 @dataclass
 class _Prompted(Step):
-    """What a prompt added, and the mask logits it overwrote."""
+    """What a prompt added, the mask logits it overwrote, and the masks from elsewhere before and after it."""
 
     clicks: list[Click] = field(default_factory=list)
     unfinished: list[tuple[int, Triple]] = field(default_factory=list)
+    given: tuple[dict[int, Tensor], dict[int, Tensor]] = ({}, {})
 
 
 class ClickedMasks:
@@ -35,7 +39,8 @@ class ClickedMasks:
 
     Attributes:
         logits: without those corrections; :meth:`write` changes them.
-        given: logits ``(D, H, W)`` of a class as a mask from elsewhere gave them; NaN where it says nothing.
+        given: logits ``(D, H, W)`` of classes as masks from elsewhere gave them, NaN where these say nothing; to be
+            replaced as a whole.
         clicks: all that were not undone, oldest first.
         unfinished: class and voxel where an object goes on beyond what a prompt may reach.
     """
@@ -67,7 +72,8 @@ class ClickedMasks:
         logits = self.logits[class_index][tuple(region)]
         if class_index not in self.given:
             return torch.zeros_like(logits, dtype=torch.bool)
-        return logits == self.given[class_index][tuple(region)]
+        # another class's mask may have been given since, which takes its voxels away
+        return (logits == self.given[class_index][tuple(region)]) | (logits == -MASK_LOGIT)
 
     def holding(self, region: Sequence[slice]) -> Tensor:
         """Logits ``(K, ...)`` of a region in which every click holds."""
@@ -90,15 +96,16 @@ class ClickedMasks:
     @contextmanager
     def step(self) -> Iterator[_Prompted]:
         """Make what happens inside, prompts among it, one step for :meth:`undo`; an error leaves no trace."""
-        before, heights = (len(self.clicks), len(self.unfinished)), self._heights
+        before, heights, given = (len(self.clicks), len(self.unfinished)), self._heights, self.given
         try:
             with self._history.step(self._exchange) as step:
                 yield step
         except BaseException:
             self._forget_prompts_from(*before)
-            self._heights = heights
+            self._heights, self.given = heights, given
             raise
         step.clicks, step.unfinished = self.clicks[before[0] :], self.unfinished[before[1] :]
+        step.given = given, self.given
 
     @torch.inference_mode()
     def undo(self) -> Box | None:
@@ -110,6 +117,7 @@ class ClickedMasks:
         if not self.can_undo:
             raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
         step = self._history.undo(self._exchange)
+        self.given = step.given[0]
         self._forget_prompts_from(len(self.clicks) - len(step.clicks), len(self.unfinished) - len(step.unfinished))
         return self.changed(step)
 
@@ -123,6 +131,7 @@ class ClickedMasks:
         if not self.can_redo:
             raise UserError("There is nothing to redo: no step was undone since the last prompt.")
         step = self._history.redo(self._exchange)
+        self.given = step.given[1]
         self.clicks += step.clicks
         self.unfinished += step.unfinished
         return self.changed(step)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msam_nn.errors import UserError
 from msam_nn.inference.prompting.boxes import DrawnBox
-from msam_nn.inference.prompting.clicked_masks import ClickedMasks
+from msam_nn.inference.prompting.clicked_masks import MASK_LOGIT, ClickedMasks
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.refiner import WindowRefiner
 from msam_nn.inference.prompting.stages import EMPTY, Stages
@@ -18,9 +18,6 @@ from msam_nn.inference.prompting.windows import Box, shifted
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts.from_mask import spread_points
 from msam_nn.prompts.simulation import centre_of_largest_error
-
-MASK_LOGIT = 5.0
-"""Logit of a given mask inside, minus that outside."""
 
 MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
@@ -161,7 +158,9 @@ class PromptedImage:
                 self._stages.reach_sides(class_index, drawn)
         return self._in_image(self._state.changed(step))
 
-    def add_drawing(self, class_index: int, box: Box, drawn: Tensor, positive: bool) -> Box | None:
+    def add_drawing(
+        self, class_index: int, box: Box, drawn: Tensor, positive: bool, through: int | None = None
+    ) -> Box | None:
         """Follow a scribble or a lasso; one step. Clicks on it are followed, and all of it is in later mask prompts.
 
         Networks that correct masks are clicked in the middle of what is wrong of it, the largest piece first, until
@@ -169,15 +168,21 @@ class PromptedImage:
         are clicked all over the drawing.
 
         Arguments:
-            box, drawn: a box, and bool of its size: what was drawn.
+            box, drawn: a box, and bool of its size: what was drawn; nothing drawn changes nothing.
+            through: the axis across the slice that it was drawn in; None if it was drawn through several.
 
         Raises: like :meth:`add_points`.
         """
         region = tuple(slice(*bounds) for bounds in self._padded(class_index, box))
+        if not drawn.any():
+            return None
         with self.step() as step:
             if self.network.has_initial_masks:
-                if 1 in drawn.shape:
-                    self._click_errors(class_index, region, drawn, positive)
+                if through is not None:
+                    fullest = int(drawn.sum([axis for axis in range(3) if axis != through]).argmax())
+                    first = region[through].start + fullest
+                    in_slice = (*region[:through], slice(first, first + 1), *region[through + 1 :])
+                    self._click_errors(class_index, in_slice, drawn.narrow(through, fullest, 1), positive)
                 self._write_drawing(class_index, region, drawn, positive)
             else:
                 quarter = [p / 4 for p in self._refiner.windows.patch]
@@ -204,8 +209,10 @@ class PromptedImage:
         own = MASK_LOGIT * (2 * mask.float() - 1)
         with self.step() as step:
             self._state.write((class_index, *self._crop), own)
-            self._state.given[class_index] = torch.full(self._refiner.image.shape[1:], torch.nan)
-            self._state.given[class_index][self._crop] = own
+            if self.network.has_initial_masks:
+                given = torch.full(self._refiner.image.shape[1:], torch.nan)
+                given[self._crop] = own
+                self._state.given = {**self._state.given, class_index: given}
             others = set(range(self.network.num_classes)) - {class_index} if self.network.background else ()
             for index in others:
                 current = self._state.logits[index][self._crop]

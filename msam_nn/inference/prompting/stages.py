@@ -24,7 +24,7 @@ nnU-Net adds up the logits of an automatic prediction, so that none of these is 
 
 
 MOVED = 0.1
-"""Logits by which a stage has to move a voxel of a mask from elsewhere, or it stays as it was given."""
+"""Logits by which a voxel of a mask from elsewhere has to be moved, or it stays as it was given."""
 
 
 class Stages:
@@ -151,9 +151,10 @@ class Stages:
         masks = self._masks.logits[(slice(None), *region)]
         own = masks[class_index]
         rival = best_other(masks[None], exclusive=self._network.background)[0, class_index]
-        reaching = rival + box.shifted([-s for s in start]).reaching(own - rival, unit)
-        inside = box.inside(start, own.shape, unit) & (own != EMPTY)
-        self._masks.write((class_index, *region), torch.where(inside, reaching, own))
+        known = torch.where(own == EMPTY, -torch.inf, own - rival)
+        reaching = rival + box.shifted([-s for s in start]).reaching(known, unit)
+        moved = box.inside(start, own.shape, unit) & (reaching - own >= MOVED)
+        self._masks.write((class_index, *region), torch.where(moved, reaching, own))
 
     def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor, given: Tensor) -> Tensor:
         """The mask prompt of a window: what is known, and for the rest what the network finds there."""

@@ -47,10 +47,16 @@ def test_masks_from_a_folder_are_those_of_the_classes(case, nnunet_folders, tmp_
     for given, target in zip(masks, case.targets, strict=True):
         given = (given > 0.5).numpy()
         assert given.shape == target.shape and 2 * (given & target).sum() / (given.sum() + target.sum()) > 0.9
-    with pytest.raises(UserError, match=f"no .*{case.name}.nii.gz to start from"):
+    turned = sitk.ReadImage(str(labels / f"{case.name}.nii.gz"))
+    turned.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    (tmp_path / "turned").mkdir()
+    sitk.WriteImage(turned, tmp_path / "turned" / f"{case.name}.nii.gz")
+    with pytest.raises(UserError, match="orientation"):
+        case.given_masks(predictor, tmp_path / "turned")
+    with pytest.raises(UserError, match=f"no file .*{case.name}.nii.gz"):
         case.given_masks(predictor, tmp_path)
     sitk.WriteImage(sitk.Image(9, 8, 7, sitk.sitkUInt8), tmp_path / f"{case.name}.nii.gz")
-    with pytest.raises(UserError, match=r"has \(7, 8, 9\) voxels"):
+    with pytest.raises(UserError, match=r"has \(7, 8, 9\) voxels .*is it another case's"):
         case.given_masks(predictor, tmp_path)
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ def make_case(*targets, valid=None):
     image = torch.arange(np.prod(shape), dtype=torch.float32).reshape(1, *shape) / np.prod(shape) + 1
     valid = np.ones(shape, bool) if valid is None else valid
     classes = [("a", 1), ("b", 2)][: len(targets)]
-    return ClickCase("case", image, list(targets), valid, np.zeros(shape), classes, {})
+    return ClickCase("case", image, list(targets), valid, np.zeros(shape), classes, {}, Path("none"))
 
 
 def line(n, *where):

@@ -56,6 +56,19 @@ def test_a_surely_empty_side_stays_outside():
     assert reached[-1] < -4 and (reached > 0).tolist() == [True] + [False] * 8
 
 
+@pytest.mark.parametrize("edge", [3, 4, 10])
+def test_sides_do_not_add_up(edge):
+    """Six sides raise by four logits together where they meet."""
+    box = DrawnBox(((0, edge),) * 3)
+    assert box.reaching(torch.full((edge,) * 3, -9.5), EQUAL).max() == -5.5
+
+
+def test_what_is_not_known_is_not_raised_and_tells_no_side():
+    box, logits = row(*[-math.inf] * 3, -1.0, 2, 2, -1, -1)
+    reached = box.reaching(logits, EQUAL)[0, 0]
+    assert reached[:3].isneginf().all() and reached[3] < 0 and reached[-2:].max() >= 0.5
+
+
 def test_a_flat_box_is_reached_in_its_slice_alone():
     flat = DrawnBox(((2, 3), (0, 10), (0, 10)), through=0)
     logits = torch.full((5, 10, 10), -1.0)

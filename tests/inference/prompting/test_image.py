@@ -31,8 +31,8 @@ ACTS = {
     "negative click": lambda p: p.add_points([Click(0, (7, 6, 40), False)]),
     "box": lambda p: p.add_box(1, ((4, 12), (3, 10), (10, 60))),
     "flat box": lambda p: p.add_box(0, ((7, 8), (4, 9), (10, 30)), through=0),
-    "drawing": lambda p: p.add_drawing(0, ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), True),
-    "erased": lambda p: p.add_drawing(0, ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), False),
+    "drawing": lambda p: p.add_drawing(0, ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), True, 0),
+    "erased": lambda p: p.add_drawing(0, ((7, 8), (6, 7), (20, 24)), torch.ones(1, 1, 4).bool(), False, 0),
     "mask": lambda p: p.set_mask(1, bright(((0, 4), (0, 4), (0, 4)))[0]),
     "refined": lambda p: p.refine_mask(1, ((4, 12), (3, 10), (10, 60))),
 }
@@ -117,7 +117,7 @@ def test_a_drawing_is_in_the_mask_prompt(prompted):
     ACTS["erased"](prompted)
     assert not (prompted.masks()[0] > 0)[7, 6, 22]
     with pytest.raises(UserError, match="leaves the image"):
-        prompted.add_drawing(0, ((7, 8), (6, 7), (78, 82)), torch.ones(1, 1, 4).bool(), True)
+        prompted.add_drawing(0, ((7, 8), (6, 7), (78, 82)), torch.ones(1, 1, 4).bool(), True, 0)
 
 
 def test_no_automatic_logit_is_taken_for_a_voxel_without_a_prompt(prompted, monkeypatch):

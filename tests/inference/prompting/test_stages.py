@@ -113,19 +113,37 @@ def test_what_is_wrong_of_a_drawing_is_clicked_in_its_middle_until_nothing_is(pr
     """8 exp(-d) - 4 is above 0 for the clicked voxel alone, and two clicks lift a voxel between them; then the drawing
     holds in the logits, too."""
     drawn = torch.ones(1, 1, 7, dtype=torch.bool)
-    prompted.add_drawing(0, ((3, 4), (20, 21), (30, 37)), drawn, True)
+    prompted.add_drawing(0, ((3, 4), (20, 21), (30, 37)), drawn, True, through=0)
     assert [click.voxel for click in prompted.clicks][0] == (3, 20, 33)
     assert 3 <= len(network.stages) == len(prompted.clicks) <= 7 and all(label for _, label in network.stages)
     prompted.honours_clicks = False
     assert found(prompted)[3, 20, 30:37].all()
 
 
+def test_a_drawing_in_a_slice_that_lies_between_two_of_the_networks_is_clicked_in_one(prompted, network):
+    drawn = torch.zeros(2, 1, 7, dtype=torch.bool)
+    drawn[1] = True
+    prompted.add_drawing(0, ((3, 5), (20, 21), (30, 37)), drawn, True, through=0)
+    assert prompted.clicks[0].voxel == (4, 20, 33)
+    drawn[0, :, :3] = True
+    prompted.reset()
+    prompted.add_drawing(0, ((3, 5), (20, 21), (30, 37)), drawn, True, through=0)
+    assert {click.voxel[0] for click in prompted.clicks} == {4}
+    prompted.honours_clicks = False
+    assert found(prompted)[3, 20, 30:33].all() and found(prompted)[4, 20, 30:37].all()
+
+
+def test_nothing_drawn_changes_nothing(prompted):
+    assert prompted.add_drawing(0, ((3, 4), (4, 5), (4, 5)), torch.zeros(1, 1, 1, dtype=torch.bool), True) is None
+    assert not prompted.can_undo
+
+
 def test_a_drawing_that_is_right_asks_nothing(prompted, network):
     drawn = torch.ones(1, 1, 6, dtype=torch.bool)
-    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True)
+    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True, through=0)
     assert torch.equal(found(prompted), inside(ROD)) and len(prompted.clicks) == 1 and network.stages == []
-    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True)
-    prompted.add_drawing(0, ((1, 2), (6, 7), (4, 10)), drawn, False)
+    prompted.add_drawing(0, ((7, 8), (6, 7), (4, 10)), drawn, True, through=0)
+    prompted.add_drawing(0, ((1, 2), (6, 7), (4, 10)), drawn, False, through=0)
     assert len(prompted.clicks) == 1 and network.stages == []
 
 
@@ -133,14 +151,14 @@ def test_a_wrong_piece_is_as_deep_as_its_slice_shows(prompted):
     """Of a drawn square with a tail the middle of the square is clicked, not the middle of everything."""
     drawn = torch.zeros(1, 5, 12, dtype=torch.bool)
     drawn[0, :, :5] = drawn[0, 2] = True
-    prompted.add_drawing(0, ((3, 4), (15, 20), (30, 42)), drawn, True)
+    prompted.add_drawing(0, ((3, 4), (15, 20), (30, 42)), drawn, True, through=0)
     assert prompted.clicks[0].voxel == (3, 17, 32)
 
 
 def test_one_click_leads_to_what_was_wrongly_included(prompted, network):
     prompted.add_points([Click(0, (7, 6, 40), True)])
     drawn = torch.ones(1, 3, 9, dtype=torch.bool)
-    prompted.add_drawing(0, ((7, 8), (5, 8), (10, 19)), drawn, False)
+    prompted.add_drawing(0, ((7, 8), (5, 8), (10, 19)), drawn, False, through=0)
     assert len(network.stages) == 1 and prompted.clicks[1:] == [Click(0, (7, 6, 14), False)]
     assert not found(prompted)[7, 5:8, 10:19].any() and found(prompted)[7, 6, 30]
 
@@ -177,3 +195,47 @@ def test_a_mask_from_elsewhere_is_corrected_as_the_networks_own_and_stays_where_
     prompted.undo()
     prompted.add_points([Click(0, ON_ROD, True)])
     assert torch.equal(found(prompted), inside(ROD)), "a mask that was undone says nothing"
+
+
+def test_undo_and_redo_bring_back_which_mask_was_given(prompted):
+    one, other = inside(ROD), inside(BALL)
+    region = tuple(slice(0, n) for n in SHAPE)
+    prompted.set_mask(0, one.float())
+    prompted.set_mask(0, other.float())
+    state = prompted._state
+    assert state.as_given(0, region).all()
+    prompted.undo()
+    assert state.as_given(0, region).all() and torch.equal(found(prompted), one)
+    prompted.undo()
+    assert not state.as_given(0, region).any()
+    prompted.redo()
+    prompted.redo()
+    assert state.as_given(0, region).all() and torch.equal(found(prompted), other)
+
+
+def test_a_mask_of_another_class_leaves_the_first_as_given_along_their_border(prompted):
+    share = torch.zeros(SHAPE)
+    share[6:9, 5:8, 2:50], share[6:9, 5:8, 25] = 1, 0.3
+    prompted.set_mask(0, share * (torch.arange(SHAPE[2]) <= 25))
+    prompted.set_mask(1, (share * (torch.arange(SHAPE[2]) > 25)).masked_fill(share == share[7, 6, 25], 0.7))
+    assert prompted.masks()[0, 7, 6, 25] == -5
+    assert prompted._state.as_given(0, tuple(slice(0, n) for n in SHAPE)).all()
+
+
+def test_a_box_leaves_a_given_mask_as_it_was_but_at_its_sides(prompted):
+    prompted.set_mask(0, inside(ROD).float())
+    before = prompted.masks()
+    prompted.add_box(0, ((5, 10), (4, 9), (2, 50)))
+    assert torch.equal(prompted.masks(), before)
+
+
+def test_sides_of_a_box_that_no_window_saw_raise_nothing():
+    shape = (40, 40, 40)
+    image = torch.zeros(1, *shape)
+    image[0, 18:22, 18:22, 18:22] = 1
+    prompted = growing_predictor(network=CorrectingNetwork).open_image(image)
+    for edge in (20, 28, 36):
+        prompted.reset()
+        first = 20 - edge // 2
+        prompted.add_box(0, ((first, first + edge),) * 3)
+        assert torch.equal(found(prompted), image[0] > 0)
