@@ -52,11 +52,11 @@ class OnePromptEach:
                 box = tuple(zip(*[iter(bounds(place))] * 2, strict=True))
                 for kind, act in acts(piece, box, target.shape, spacing, generator):
                     prompts.setdefault(kind, []).append((index, act))
-        for seed, start in enumerate(STARTS):
-            predictor.set_image(case.image, automatic=start != "empty")
-            if start == "missed":
-                padded = predictor.predict_masks(predictor.image)
-                predictor.image.start_from(padded.clamp(max=MISSED))
+        predictor.set_image(case.image, automatic=False)
+        automatic = predictor.predict_masks(predictor.image)
+        for seed, start in enumerate((automatic, None, automatic.clamp(max=MISSED))):
+            predictor.image.start_from(start)
+            predictor.image.forget_features()  # a click goes to a known window if it can
             for kind, given in {"none": [], **prompts}.items():
                 predictor.reset()
                 for index, act in given:

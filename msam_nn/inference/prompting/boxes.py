@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import add
@@ -89,9 +90,10 @@ class DrawnBox:
             for side in ((lower, lower + near), (upper - near, upper)):
                 bounds = [side if a == axis else self.box[a] for a in range(3)]
                 values = logits[tuple(slice(*b) for b in bounds)]
-                lacking = float((REACHED - values.max()).clamp(0, RAISED))
-                if values.max().isinf():
+                best = float(values.max())
+                if not -math.inf < best < REACHED:
                     continue
+                lacking = min(REACHED - best, RAISED)
                 at = torch.tensor(torch.unravel_index(values.argmax(), values.shape))
                 at = at + torch.tensor([first for first, _ in bounds])
                 z, y, x = gaussian_factors(at, sigma, logits.shape)

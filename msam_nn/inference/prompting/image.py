@@ -179,10 +179,7 @@ class PromptedImage:
         with self.step() as step:
             if self.network.has_initial_masks:
                 if through is not None:
-                    fullest = int(drawn.sum([axis for axis in range(3) if axis != through]).argmax())
-                    first = region[through].start + fullest
-                    in_slice = (*region[:through], slice(first, first + 1), *region[through + 1 :])
-                    self._click_errors(class_index, in_slice, drawn.narrow(through, fullest, 1), positive)
+                    self._click_errors(class_index, region, drawn, positive, through)
                 self._write_drawing(class_index, region, drawn, positive)
             else:
                 quarter = [p / 4 for p in self._refiner.windows.patch]
@@ -283,8 +280,15 @@ class PromptedImage:
         own = shifted(box, [-o for o in self._offset])
         return tuple((max(lower, 0), min(upper, n)) for (lower, upper), n in zip(own, self.shape, strict=True))
 
-    def _click_errors(self, class_index: int, region: Sequence[slice], drawn: Tensor, positive: bool) -> None:
-        """Click what is wrong of a flat drawing, as a user would who saw no more than its slice."""
+    def _click_errors(
+        self, class_index: int, region: Sequence[slice], drawn: Tensor, positive: bool, through: int
+    ) -> None:
+        """Click what is wrong of a flat drawing, as a user would who saw no more than its slice; of several slices of
+        the network's that it lies in or between, the one that holds most of it."""
+        fullest = int(drawn.sum([axis for axis in range(3) if axis != through]).argmax())
+        first = region[through].start + fullest
+        region = (*region[:through], slice(first, first + 1), *region[through + 1 :])
+        drawn = drawn.narrow(through, fullest, 1)
         lengths = [1 / u for u in self.network.voxels_per_length]
         spacing = [ACROSS if n == 1 else length for n, length in zip(drawn.shape, lengths, strict=True)]
         for _ in range(MOST_POINTS if positive else 1):

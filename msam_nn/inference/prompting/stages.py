@@ -110,7 +110,8 @@ class Stages:
         region = windows.region(start)
         old = self._masks.logits[class_index][region].clone()
         corrects, known = self._network.has_initial_masks, old != EMPTY
-        given = self._masks.as_given(class_index, region) & corrects
+        given = self._masks.as_given(class_index, region)
+        flat = box is not None and box.through is not None
         shown = self._shown(class_index, start, old, known, given)
         outside = None if box is None else ~box.inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
@@ -123,16 +124,17 @@ class Stages:
         else:
             earlier = [c for c in self._masks.clicks if c.class_index == class_index and c is not newest]
             refined = self._refiner.refine(start, class_index, shown, click, earlier)
-        refined = torch.where(given & ((refined - shown).abs() < MOVED), old, refined)
+        if bool(given.any()):
+            refined = torch.where(given & ((refined - shown).abs() < MOVED), old, refined)
         seeds = old > 0
         if newest is not None:
             seeds = torch.zeros_like(known)
             seeds[at] = newest.positive
-            if box is not None and box.through is not None:
+            if flat:
                 seeds = box.section().inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             refined[outside] = EMPTY
-        if corrects and not known.all() and (box is None or box.through is not None):
+        if corrects and not known.all() and (box is None or flat):
             refined[(refined > 0) & ~known & ~seeded_objects(refined > 0, seeds)] = EMPTY
         blended = torch.where(known, torch.lerp(old, refined, windows.weight(start, ramp)), refined)
         if outside is not None:
