@@ -109,19 +109,20 @@ class PromptedBatch:
         placed = place(given, self.prompts.space, names, geometry, files[0], self.resample_masks)
         promises = Promises([click for p in placed for click in p.promises], predictor.label_manager)
         predictor.set_image(data, automatic=self.automatic)
+        image = predictor.image
         for prompts in placed:
             if prompts.mask is not None:
-                predictor.set_mask(prompts.class_index, prompts.mask)
+                image.set_mask(prompts.class_index, prompts.mask)
         for prompts in placed:
             for box in prompts.boxes:
-                predictor.add_box(prompts.class_index, box.box, box.through)
-        predictor.add_points([click for prompts in placed for click in prompts.clicks])
+                image.add_box(prompts.class_index, box.box, box.through)
+        image.add_points([click for prompts in placed for click in prompts.clicks])
         remarks = [
             f"An object of class {names[index][0]} goes on beyond the {MAX_WINDOWS} windows that one prompt may reach, "
             f"at voxel {geometry.network_to_file(voxel)} (z, y, x): click there to continue it."
-            for index, voxel in predictor.unfinished
+            for index, voxel in image.unfinished
         ]
-        return remarks + self._export(case, predictor.predict(), properties, geometry, promises, output)
+        return remarks + self._export(case, image.logits(), properties, geometry, promises, output)
 
     def _preprocess(self, case: str, files: list[Path]) -> tuple[Tensor, dict]:
         predictor = self.predictor

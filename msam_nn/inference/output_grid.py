@@ -6,7 +6,8 @@ between the grids (resampling, crop, transposition, a reader that reorients) act
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.prompting.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, common, shifted
 
 SLAB = 1 << 23
-"""Voxels that are resampled at once; bounds memory."""
+"""Voxels of a slab, if a slice has no more; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,7 @@ class OutputGrid:
 
     def own_box(self, network_box: Box) -> Box | None:
         """The own voxels whose value depends on voxels of a network box; None where there are none."""
-        box = self._own_box([(lower - 1, upper) for lower, upper in network_box])
-        box = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, self.inside, strict=True))
-        return box if all(lower < upper for lower, upper in box) else None
+        return common(self._own_box([(lower - 1, upper) for lower, upper in network_box]), self.inside)
 
     def network_box(self, box: Box) -> Box:
         """The network voxels on which the values of an own box depend."""
@@ -88,6 +87,13 @@ class OutputGrid:
             lower, upper = int(np.floor(ends.min())), int(np.ceil(ends.max()))
             bounds.append((min(max(lower, 0), size - 1), min(max(upper, 0), size - 1) + 1))
         return tuple(bounds)
+
+    def slabs(self, box: Box) -> Iterator[Box]:
+        """Parts of an own box along its first axis, of :data:`SLAB` voxels or one slice, to be labelled one by one."""
+        first, last = box[0]
+        step = max(1, SLAB // max(1, math.prod(upper - lower for lower, upper in box[1:])))
+        for lower in range(first, last, step):
+            yield ((lower, min(lower + step, last)), *box[1:])
 
     def labels(self, box: Box, masks: Tensor, origin: Sequence[int], label_manager: LabelManager) -> np.ndarray:
         """nnU-Net's labels in a box of the image.
@@ -99,14 +105,7 @@ class OutputGrid:
         Returns:
             Label map of the box, in the own order of axes.
         """
-        labels = np.empty([upper - lower for lower, upper in box], np.int16)
-        first, last = box[0]
-        step = max(1, SLAB // max(1, labels[0].size))
-        for lower in range(first, last, step):
-            slab = ((lower, min(lower + step, last)), *box[1:])
-            values = self._resampled(slab, masks, origin)
-            labels[lower - first : slab[0][1] - first] = labels_of(values, label_manager).numpy()
-        return labels
+        return labels_of(self._resampled(box, masks, origin), label_manager).numpy()
 
     def shares(self, mask: np.ndarray) -> Tensor:
         """A bool mask of this grid as shares 0 to 1 on the network's, by linear interpolation."""
@@ -138,8 +137,8 @@ class OutputGrid:
         Returns:
             None if nothing is drawn where the network's image is.
         """
-        inside = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, self.inside, strict=True))
-        if not all(lower < upper for lower, upper in inside):
+        inside = common(box, self.inside)
+        if inside is None:
             return None
         mask = mask[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(inside, box, strict=True))]
         found = bounding_box(mask)
@@ -200,18 +199,6 @@ def labels_of(masks: Tensor, label_manager: LabelManager) -> Tensor:
         return (masks[0] > 0).to(torch.int16) * foreground[0]
     best, index = masks.max(0)
     return torch.where(best > 0, foreground[index], 0).to(torch.int16)
-
-
-def bounding_box(mask: np.ndarray | Tensor) -> Box | None:
-    """The smallest box around all that is not False; None if there is nothing."""
-    mask, bounds = np.asarray(mask), []
-    for axis in range(mask.ndim):
-        lines = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
-        if not len(lines):
-            return None
-        bounds.append((int(lines[0]), int(lines[-1]) + 1))
-        mask = mask[(slice(None),) * axis + (slice(*bounds[-1]),)]
-    return tuple(bounds)
 
 
 def _interpolated(values: Tensor, axis: int, at: np.ndarray, outside_is_zero: bool = False) -> Tensor:

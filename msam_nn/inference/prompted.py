@@ -96,7 +96,7 @@ class PromptedPredictor(nnUNetPredictor):
                 do not fit on the GPU nnU-Net begins anew, and the share stays at 1 meanwhile.
 
         Returns:
-            Mask logits ``(K, ...)`` of the padded image; None if it was stopped.
+            Mask logits ``(K, ...)`` of the padded image, in nnU-Net's half precision; None if it was stopped.
         """
         image = prompted.padded_image
         n_windows = len(self._internal_get_sliding_window_slicers(image.shape[1:])) * len(self.list_of_parameters)
@@ -108,17 +108,18 @@ class PromptedPredictor(nnUNetPredictor):
             self._stopped = bool(on_progress is not None and on_progress(min(done / n_windows, 1.0)))
 
         self._after_window = after_window
-        logits = []
+        logits: Tensor | None = None
         try:
             for parameters in self.list_of_parameters:
                 self.promptable.load_state_dict(parameters)
-                logits.append(self.predict_sliding_window_return_logits(image).cpu().float())
+                prediction = self.predict_sliding_window_return_logits(image).cpu()
+                logits = prediction if logits is None else logits.add_(prediction)
             if self._stopped:
                 return None
         finally:
             self._after_window, self._stopped = lambda: None, False
-        logits = torch.stack(logits).mean(0)
-        return logits[1:] - logits[:1] if self.promptable.background else logits
+        logits /= len(self.list_of_parameters)
+        return logits[1:].sub_(logits[:1]) if self.promptable.background else logits
 
     def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
         """nnU-Net calls this for each window; once stopped it rushes through the rest, as its loader thread needs."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from msam_nn.inference.output_grid import bounding_box
 from msam_nn.inference.prompting.history import History, Step
-from msam_nn.inference.prompting.windows import Box, enclosing, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, shifted
 
 LABELS, DECIDED, HELD = range(3)
 """Layers: the result, the network's labels alone, and ``class + 1`` where the user drew (its negative: drew "not")."""

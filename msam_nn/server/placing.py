@@ -9,11 +9,11 @@ import numpy as np
 
 from msam_nn.errors import UserError
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.output_grid import OutputGrid, bounding_box
+from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.placement import box_to_network
 from msam_nn.inference.prompting.boxes import DrawnBox
 from msam_nn.inference.prompting.clicks import Click
-from msam_nn.inference.prompting.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, shifted
 
 
 @dataclass(frozen=True)

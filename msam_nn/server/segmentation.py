@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from msam_nn.inference.output_grid import OutputGrid, bounding_box
+from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompting.image import PromptedImage
-from msam_nn.inference.prompting.windows import Box, enclosing, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, common, enclosing, shifted
 from msam_nn.server.label_buffer import LabelBuffer
 
 
@@ -98,17 +98,14 @@ class Segmentation:
     def _decide(self, changed: Box | None, *, quietly: bool = False) -> None:
         """Label the image's voxels that depend on a box of the network's: only where there are, or were, any labels."""
         own = changed and self.grid.own_box(changed)
-        if not own:
-            return
-        needed = self.grid.network_box(own)
-        masks = self.image.masks(needed)
-        origin = [lower for lower, _ in needed]
-        seen = bounding_box(masks.amax(0) > 0)
-        boxes = [self._buffer.decided_box(own)]
-        if seen is not None:
-            boxes.append(self.grid.own_box(shifted(seen, origin)))
-        target = enclosing([box for box in boxes if box is not None])
-        if target is None:
-            return
-        target = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(target, own, strict=True))
-        self._buffer.decide(target, self.grid.labels(target, masks, origin, self._label_manager), quietly=quietly)
+        for slab in self.grid.slabs(own) if own else ():
+            needed = self.grid.network_box(slab)
+            masks = self.image.masks(needed)
+            origin = [lower for lower, _ in needed]
+            seen = bounding_box(masks.amax(0) > 0)
+            boxes = [self._buffer.decided_box(slab), seen and self.grid.own_box(shifted(seen, origin))]
+            target = enclosing([box for box in boxes if box is not None])
+            target = target and common(target, slab)
+            if target is not None:
+                labels = self.grid.labels(target, masks, origin, self._label_manager)
+                self._buffer.decide(target, labels, quietly=quietly)

@@ -28,10 +28,10 @@ import numpy as np
 
 from msam_nn.errors import UserError
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.output_grid import OutputGrid, bounding_box
+from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import PromptFile, prompts_text
 from msam_nn.inference.prompting.image import MAX_WINDOWS
-from msam_nn.inference.prompting.windows import Box
+from msam_nn.inference.prompting.windows import Box, bounding_box
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel

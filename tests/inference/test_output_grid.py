@@ -8,7 +8,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from scipy import ndimage
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.output_grid import OutputGrid, bounding_box, labels_of
+from msam_nn.inference.output_grid import OutputGrid, labels_of
 
 SHAPE = (9, 14, 11)
 CROP = [[1, 8], [2, 14], [0, 9]]
@@ -86,6 +86,13 @@ def test_a_box_has_the_labels_of_nnunets_export(transpose, spacing, labels):
     assert not differs.any()
 
 
+def test_slabs_are_bounded_and_cover_a_box(monkeypatch, grid):
+    monkeypatch.setattr("msam_nn.inference.output_grid.SLAB", 20)
+    box = ((1, 6), (2, 5), (0, 3))
+    assert list(grid.slabs(box)) == [((1, 3), *box[1:]), ((3, 5), *box[1:]), ((5, 6), *box[1:])]
+    assert [slab[0] for slab in grid.slabs(((0, 2), (0, 9), (0, 7)))] == [(0, 1), (1, 2)]  # one slice at least
+
+
 @pytest.fixture
 def grid():
     """Twice as fine along z as the network's, flipped along x, with a margin of two voxels along y."""
@@ -115,14 +122,6 @@ def test_drawings_in_the_margin_are_nowhere(grid):
     assert grid.drawn(((0, 8), (0, 2), (0, 7)), np.ones((8, 2, 7), bool)) is None
     assert grid.drawn(((0, 8), (0, 4), (0, 7)), np.zeros((8, 4, 7), bool)) is None
     assert grid.own_box(((0, 1), (0, 1), (0, 1))) == ((0, 3), (2, 3), (6, 7))
-
-
-def test_bounding_boxes():
-    mask = np.zeros((4, 5, 6), bool)
-    assert bounding_box(mask) is None
-    mask[1, 2, 3] = mask[2, 4, 0] = True
-    assert bounding_box(mask) == ((1, 3), (2, 5), (0, 4))
-    assert bounding_box(torch.from_numpy(mask)) == ((1, 3), (2, 5), (0, 4))
 
 
 def test_labels_are_nnunets():

@@ -65,6 +65,19 @@ def test_reset_leaves_the_automatic_prediction(session):
     assert not segmentation.can_undo(network=False)
 
 
+def test_slice_by_slice_it_is_the_same(session, monkeypatch):
+    monkeypatch.setattr("msam_nn.inference.output_grid.SLAB", 1)
+    session.predict_automatically()
+    segmentation = session._segmentation
+    assert np.array_equal(segmentation.labels, inside(SHAPE, ROD, BALL))
+    segmentation.follow(lambda: segmentation.image.add_points([Click(0, tuple((a + b) // 2 for a, b in BALL), False)]))
+    assert np.array_equal(segmentation.labels, inside(SHAPE, ROD))
+    segmentation.undo(network=True)
+    assert np.array_equal(segmentation.labels, inside(SHAPE, ROD, BALL))
+    segmentation.start_class(0, inside(SHAPE, CORNER))
+    assert np.array_equal(segmentation.labels, inside(SHAPE, CORNER))
+
+
 def test_an_error_while_labels_are_made_leaves_no_trace_of_the_prompt(segmentation, monkeypatch):
     def no_memory(*arguments):
         raise MemoryError

@@ -12,12 +12,16 @@ from torch import Tensor
 from msam_nn.errors import UserError
 from msam_nn.inference.prompting.clicks import Click, correction_box, correction_heights, honour_clicks
 from msam_nn.inference.prompting.history import UNDO_STEPS, History, Step
-from msam_nn.inference.prompting.windows import Box, enclosing
+from msam_nn.inference.prompting.mask_logits import MaskLogits
+from msam_nn.inference.prompting.windows import Box, common, enclosing, shifted
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts import foreground
 
 MASK_LOGIT = 5.0
 """Logit of a given mask inside, minus that outside."""
+
+Given = tuple[Box, Tensor]
+"""A box, and the logits in it of a mask that is empty outside of it."""
 
 
 @dataclass
@@ -26,28 +30,27 @@ class _Prompted(Step):
 
     clicks: list[Click] = field(default_factory=list)
     unfinished: list[tuple[int, Triple]] = field(default_factory=list)
-    given: tuple[dict[int, Tensor], dict[int, Tensor]] = ({}, {})
+    given: tuple[dict[int, Given], dict[int, Given]] = ({}, {})
 
 
 class ClickedMasks:
     """Masks of all classes, the clicks that led to them, and the steps between.
 
     Arguments:
-        logits: ``(K, D, H, W)``, written in place from now on.
+        start: logits ``(K, D, H, W)`` to begin with.
         sigma: standard deviation in voxels, per axis, of the correction that makes a click hold.
         exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
 
     Attributes:
         logits: without those corrections; :meth:`write` changes them.
-        given: logits ``(D, H, W)`` of classes as masks from elsewhere gave them, NaN where these say nothing; to be
-            replaced as a whole.
+        given: classes as masks from elsewhere gave them; to be replaced as a whole.
         clicks: all that were not undone, oldest first.
         unfinished: class and voxel where an object goes on beyond what a prompt may reach.
     """
 
-    def __init__(self, logits: Tensor, sigma: Sequence[float], exclusive: bool) -> None:
-        self.logits = logits
-        self.given: dict[int, Tensor] = {}
+    def __init__(self, start: Tensor, sigma: Sequence[float], exclusive: bool) -> None:
+        self.logits = MaskLogits(start)
+        self.given: dict[int, Given] = {}
         self.clicks: list[Click] = []
         self.unfinished: list[tuple[int, Triple]] = []
         self._sigma = sigma
@@ -69,11 +72,20 @@ class ClickedMasks:
 
     def as_given(self, class_index: int, region: Sequence[slice]) -> Tensor:
         """Bool: where in a region a class is as a mask from elsewhere gave it."""
-        logits = self.logits[class_index][tuple(region)]
+        logits = self.logits.of(class_index)[tuple(region)]
         if class_index not in self.given:
             return torch.zeros_like(logits, dtype=torch.bool)
-        # another class's mask may have been given since, which takes its voxels away
-        return (logits == self.given[class_index][tuple(region)]) | (logits == -MASK_LOGIT)
+        # empty outside of the mask's box; and another class's mask, given since, takes voxels away
+        same = logits == -MASK_LOGIT
+        box, values = self.given[class_index]
+        shared = common(box, tuple((r.start, r.stop) for r in region))
+        if shared is not None:
+            here, there = (
+                tuple(slice(*bounds) for bounds in shifted(shared, [-o for o in origin]))
+                for origin in ([r.start for r in region], [lower for lower, _ in box])
+            )
+            same[here] |= logits[here] == values[there]
+        return same
 
     def holding(self, region: Sequence[slice]) -> Tensor:
         """Logits ``(K, ...)`` of a region in which every click holds."""
@@ -91,14 +103,14 @@ class ClickedMasks:
 
     def write(self, place: tuple, values: Tensor) -> None:
         """Replace logits; inside :meth:`step` those that were there are remembered."""
-        self._history.remember(place, self._exchange(place, values))
+        self._history.remember(place, self.logits.exchange(place, values))
 
     @contextmanager
     def step(self) -> Iterator[_Prompted]:
         """Make what happens inside, prompts among it, one step for :meth:`undo`; an error leaves no trace."""
         before, heights, given = (len(self.clicks), len(self.unfinished)), self._heights, self.given
         try:
-            with self._history.step(self._exchange) as step:
+            with self._history.step(self.logits.exchange) as step:
                 yield step
         except BaseException:
             self._forget_prompts_from(*before)
@@ -107,7 +119,6 @@ class ClickedMasks:
         step.clicks, step.unfinished = self.clicks[before[0] :], self.unfinished[before[1] :]
         step.given = given, self.given
 
-    @torch.inference_mode()
     def undo(self) -> Box | None:
         """Take the last step back, bit for bit; returns the box of what it changed, like :meth:`changed`.
 
@@ -116,12 +127,11 @@ class ClickedMasks:
         """
         if not self.can_undo:
             raise UserError(f"There is nothing to undo: up to {UNDO_STEPS} steps since set_image or reset can be.")
-        step = self._history.undo(self._exchange)
+        step = self._history.undo(self.logits.exchange)
         self.given = step.given[0]
         self._forget_prompts_from(len(self.clicks) - len(step.clicks), len(self.unfinished) - len(step.unfinished))
         return self.changed(step)
 
-    @torch.inference_mode()
     def redo(self) -> Box | None:
         """Follow the prompt again that :meth:`undo` took back, bit for bit and without the network.
 
@@ -130,7 +140,7 @@ class ClickedMasks:
         """
         if not self.can_redo:
             raise UserError("There is nothing to redo: no step was undone since the last prompt.")
-        step = self._history.redo(self._exchange)
+        step = self._history.redo(self.logits.exchange)
         self.given = step.given[1]
         self.clicks += step.clicks
         self.unfinished += step.unfinished
@@ -139,7 +149,7 @@ class ClickedMasks:
     def changed(self, step: _Prompted) -> Box | None:
         """The box of what differs, corrections included, by a step that was just done or undone; None for nothing."""
         boxes = [tuple((s.start, s.stop) for s in region[1:]) for region, _ in step.replaced]
-        before, shape = self._heights, self.logits.shape[1:]
+        before, shape = self._heights, self.logits.shape
         self._heights = correction_heights(self.logits, self.clicks, **self._correction)
         clicks = self.clicks if len(self.clicks) >= len(before) else [*self.clicks, *step.clicks]
         for index, click in enumerate(clicks):
@@ -155,10 +165,3 @@ class ClickedMasks:
 
     def _forget_prompts_from(self, click: int, unfinished: int) -> None:
         del self.clicks[click:], self.unfinished[unfinished:]
-
-    @torch.inference_mode()  # masks may have been made in one, and can be written in no other then
-    def _exchange(self, region: tuple, values: Tensor) -> Tensor:
-        """Write mask logits and return those that were there."""
-        old = self.logits[region].clone()
-        self.logits[region] = values
-        return old

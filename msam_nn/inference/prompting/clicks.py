@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from msam_nn.inference.prompting.mask_logits import MaskLogits
 from msam_nn.networks.decoding.corrections import MARGIN
 
 CUT_OFF = 6.0
@@ -72,7 +73,7 @@ def honour_clicks(
 
 
 def correction_heights(
-    masks: Tensor, clicks: Sequence[Click], *, sigma: Sequence[float], exclusive: bool
+    masks: Tensor | MaskLogits, clicks: Sequence[Click], *, sigma: Sequence[float], exclusive: bool
 ) -> list[float]:
     """What :func:`honour_clicks` adds at each clicked voxel before the corrections fade: 0 where the click holds."""
     if not clicks:

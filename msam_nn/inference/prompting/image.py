@@ -14,7 +14,7 @@ from msam_nn.inference.prompting.clicked_masks import MASK_LOGIT, ClickedMasks
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.refiner import WindowRefiner
 from msam_nn.inference.prompting.stages import EMPTY, Stages
-from msam_nn.inference.prompting.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, shifted
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts.from_mask import spread_points
 from msam_nn.prompts.simulation import centre_of_largest_error
@@ -42,7 +42,7 @@ class PromptedImage:
     Arguments:
         refiner: of the image, padded to the patch size at least.
         crop: where the image lies in the padded one.
-        start: mask logits ``(K, ...)`` of the padded image to start from; None is an empty mask.
+        start: mask logits ``(K, ...)`` of the padded image to start from, of any precision; None is an empty mask.
 
     Attributes:
         max_windows: windows that one prompt may reach; 1 keeps to the window around it.
@@ -66,9 +66,9 @@ class PromptedImage:
 
     def reset(self) -> None:
         """Forget all prompts, keep the image, its start and its encoded windows."""
-        empty = (self.network.num_classes, *self._refiner.image.shape[1:])
-        logits = torch.full(empty, EMPTY) if self._start is None else self._start.clone()
-        self._state = ClickedMasks(logits, self.network.click_reach, exclusive=self.network.background)
+        size = (self.network.num_classes, *self._refiner.image.shape[1:])
+        start = torch.tensor(EMPTY).expand(size) if self._start is None else self._start
+        self._state = ClickedMasks(start, self.network.click_reach, exclusive=self.network.background)
         self._stages = Stages(self._refiner, self._state)
 
     def forget_history(self) -> None:
@@ -113,7 +113,7 @@ class PromptedImage:
         box = box or tuple((0, n) for n in self.shape)
         region = tuple(slice(lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
         if not self.honours_clicks:
-            return self._state.logits[(slice(None), *region)].clone()
+            return self._state.logits[(slice(None), *region)]
         return self._state.holding(region)
 
     def logits(self) -> Tensor:
@@ -206,14 +206,12 @@ class PromptedImage:
         own = MASK_LOGIT * (2 * mask.float() - 1)
         with self.step() as step:
             self._state.write((class_index, *self._crop), own)
+            found = bounding_box(own > -MASK_LOGIT) or ((0, 0),) * 3
+            box, own = shifted(found, self._offset), own[tuple(slice(*bounds) for bounds in found)]
             if self.network.has_initial_masks:
-                given = torch.full(self._refiner.image.shape[1:], torch.nan)
-                given[self._crop] = own
-                self._state.given = {**self._state.given, class_index: given}
-            others = set(range(self.network.num_classes)) - {class_index} if self.network.background else ()
-            for index in others:
-                current = self._state.logits[index][self._crop]
-                self._state.write((index, *self._crop), torch.where(own > 0, current.clamp(max=-MASK_LOGIT), current))
+                self._state.given = {**self._state.given, class_index: (box, own.clone())}
+            if self.network.background:
+                self._make_way(class_index, tuple(slice(*bounds) for bounds in box), own > 0)
         return self._in_image(self._state.changed(step))
 
     def refine_mask(self, class_index: int, box: Box) -> Box | None:
@@ -302,6 +300,14 @@ class PromptedImage:
         old = self._state.logits[(class_index, *region)]
         told = old.clamp(min=MASK_LOGIT) if positive else torch.where(old == EMPTY, old, old.clamp(max=-MASK_LOGIT))
         self._state.write((class_index, *region), torch.where(drawn, told, old))
+
+    def _make_way(self, class_index: int, region: Sequence[slice], mask: Tensor) -> None:
+        """Take the voxels of a mask away from all classes but one."""
+        for index in set(range(self.network.num_classes)) - {class_index}:
+            current = self._state.logits[(index, *region)]
+            taken = mask & (current > -MASK_LOGIT)
+            if taken.any():
+                self._state.write((index, *region), torch.where(taken, -MASK_LOGIT, current))
 
     def _follow(self, click: Click, is_due: bool) -> None:
         self._state.clicks.append(click)

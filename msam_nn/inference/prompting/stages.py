@@ -108,7 +108,7 @@ class Stages:
         """
         windows = self._refiner.windows
         region = windows.region(start)
-        old = self._masks.logits[class_index][region].clone()
+        old = self._masks.logits[(class_index, *region)]
         corrects, known = self._network.has_initial_masks, old != EMPTY
         given = self._masks.as_given(class_index, region)
         flat = box is not None and box.through is not None
@@ -142,7 +142,7 @@ class Stages:
         self._masks.write((class_index, *region), blended)
         if newest is not None and not newest.positive:
             return []
-        return windows.exits(start, refined, old, self._masks.logits[class_index], seeds)
+        return windows.exits(start, refined, old, self._masks.logits.of(class_index), seeds)
 
     @torch.inference_mode()
     def reach_sides(self, class_index: int, box: DrawnBox) -> None:

@@ -35,6 +35,24 @@ def enclosing(boxes: Iterable[Box]) -> Box | None:
     return tuple((min(lower for lower, _ in axis), max(upper for _, upper in axis)) for axis in axes)
 
 
+def bounding_box(mask: np.ndarray | Tensor) -> Box | None:
+    """The smallest box around all that is not False; None if there is nothing."""
+    mask, bounds = np.asarray(mask), []
+    for axis in range(mask.ndim):
+        lines = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        if not len(lines):
+            return None
+        bounds.append((int(lines[0]), int(lines[-1]) + 1))
+        mask = mask[(slice(None),) * axis + (slice(*bounds[-1]),)]
+    return tuple(bounds)
+
+
+def common(box: Box, other: Box) -> Box | None:
+    """What two boxes share; None if that is nothing."""
+    shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
+    return shared if all(lower < upper for lower, upper in shared) else None
+
+
 def shifted(box: Box, by: Iterable[int]) -> Box:
     """A box moved by so many voxels an axis."""
     return tuple((lower + o, upper + o) for (lower, upper), o in zip(box, by, strict=True))

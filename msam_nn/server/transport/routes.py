@@ -14,8 +14,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from nnInteractive.inference.remote import _protocol as protocol
 
-from msam_nn.inference.output_grid import bounding_box
-from msam_nn.inference.prompting.windows import Box
+from msam_nn.inference.prompting.windows import Box, bounding_box
 from msam_nn.server.images import ViewerImage
 from msam_nn.server.settings import Settings
 from msam_nn.server.transport.bodies import pack, read_body, unpack

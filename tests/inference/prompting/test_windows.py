@@ -1,9 +1,24 @@
+import numpy as np
 import pytest
 import torch
 
-from msam_nn.inference.prompting.windows import Windows, seeded_objects
+from msam_nn.inference.prompting.windows import Windows, bounding_box, common, seeded_objects
 
 WINDOWS = Windows((8, 8, 8), (8, 20, 40))
+
+
+def test_bounding_boxes():
+    mask = np.zeros((4, 5, 6), bool)
+    assert bounding_box(mask) is None
+    mask[1, 2, 3] = mask[2, 4, 0] = True
+    assert bounding_box(mask) == ((1, 3), (2, 5), (0, 4))
+    assert bounding_box(torch.from_numpy(mask)) == ((1, 3), (2, 5), (0, 4))
+
+
+def test_what_boxes_share():
+    assert common(((0, 4), (2, 9), (1, 2)), ((2, 9), (0, 3), (1, 2))) == ((2, 4), (2, 3), (1, 2))
+    assert common(((0, 4),) * 3, ((4, 9),) * 3) is None
+    assert common(((0, 4),) * 3, ((2, 2),) * 3) is None
 
 
 def test_windows_are_moved_into_the_image():
