@@ -90,13 +90,17 @@ class LabelBuffer:
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
         """Replace a class by a mask, exactly; its drawings are forgotten."""
-        layers = self._layers.copy()
+        boxes = [bounding_box(self._layers.any(0)), bounding_box(mask)]
+        box = enclosing([found for found in boxes if found is not None])
+        if box is None:
+            return
+        layers, mask = self._layers[_slices(box)].copy(), mask[_slices(box)[1:]]
         members = self.members[class_index]
         belongs = np.isin(layers[LABELS], members)
         layers[LABELS][belongs & ~mask] = 0
         layers[LABELS][mask & ~belongs] = members[0]
         layers[HELD][np.abs(layers[HELD]) == class_index + 1] = 0
-        self._replace(tuple((0, n) for n in mask.shape), layers)
+        self._replace(box, layers)
 
     def undo(self) -> None:
         """Take the last step back, bit for bit."""

@@ -58,14 +58,17 @@ class Segmentation:
             changed = None if act is None else act()
             if drawn is not None:
                 self._buffer.hold(*drawn)
-            self._decide(changed)
+            self._label(changed and self.grid.own_box(changed))
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
         """Start a class from a bool mask on the image's own grid; that cannot be undone."""
-        self.image.set_mask(class_index, self.grid.shares(mask))
+        shares = self.grid.shares(mask)
+        self.image.set_mask(class_index, shares)
         self.image.forget_history()
         self._buffer.start_class(class_index, mask)
-        self._decide(self._whole, quietly=True)
+        found = bounding_box(shares > 0)
+        boxes = [self._buffer.decided_box(self.grid.inside), found and self.grid.own_box(found)]
+        self._label(enclosing([box for box in boxes if box is not None]), quietly=True)
         self._buffer.forget_history()
 
     def reset(self) -> None:
@@ -73,7 +76,7 @@ class Segmentation:
         self.image.reset()
         self._buffer.clear()
         if self.image.has_start:
-            self._decide(self._whole)
+            self._label(self.grid.inside)
 
     def can_undo(self, network: bool) -> bool:
         """Whether the last step can be undone; ``network``: whether the network took part in it."""
@@ -91,14 +94,9 @@ class Segmentation:
             self.image.redo()
         self._buffer.redo()
 
-    @property
-    def _whole(self) -> Box:
-        return tuple((0, n) for n in self.image.shape)
-
-    def _decide(self, changed: Box | None, *, quietly: bool = False) -> None:
-        """Label the image's voxels that depend on a box of the network's: only where there are, or were, any labels."""
-        own = changed and self.grid.own_box(changed)
-        for slab in self.grid.slabs(own) if own else ():
+    def _label(self, box: Box | None, *, quietly: bool = False) -> None:
+        """Label a box of the image as the network's masks are, where there are, or were, any labels."""
+        for slab in self.grid.slabs(box) if box else ():
             needed = self.grid.network_box(slab)
             masks = self.image.masks(needed)
             origin = [lower for lower, _ in needed]

@@ -1,11 +1,11 @@
-"""Prompts that ``benchmarks/prompts.py`` draws, by hand."""
+"""Prompts that ``benchmarks/accuracy/prompts.py`` draws, by hand."""
 
 import sys
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"))
 
 from prompts import KINDS, acts, middle_line, moved
 

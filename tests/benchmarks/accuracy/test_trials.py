@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"))
 
 from trials import N_CLICKS, ScoredUser, class_masks, click_curve, mean_dice, validation_cases, window_around_foreground
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SPEC = importlib.util.spec_from_file_location(
-    "learning_curves", Path(__file__).resolve().parents[2] / "benchmarks" / "learning_curves.py"
+    "learning_curves", Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy" / "learning_curves.py"
 )
 curves = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(curves)

@@ -1,6 +1,6 @@
 """What one prompt for each true object gives, kind by kind, on the validation cases of a trained model.
 
-    python benchmarks/prompts.py -d 501 -tr MSAMTrainer_15cpuminutes -p MSAMPlans -f 0
+    python benchmarks/accuracy/prompts.py -d 501 -tr MSAMTrainer_15cpuminutes -p MSAMPlans -f 0
 
 Prompts are drawn on the network's grid: a point deepest in the object; a box around it, and one whose sides are each up
 to a tenth of the edge off, a voxel at least; in its largest section, in each of the three planes in turn, a flat box, a
@@ -10,14 +10,13 @@ prompts on the automatic mask, on an empty one, and on an automatic mask that mi
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from trained_model import parse
 
-from msam_nn.device import torch_device
 from msam_nn.evaluation.clicks.case import ClickCase
 from msam_nn.evaluation.clicks.protocol import run_protocol
 from msam_nn.inference.prompted import PromptedPredictor
@@ -25,7 +24,6 @@ from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.image import PromptedImage
 from msam_nn.inference.prompting.windows import Box
 from msam_nn.metrics.scores import TOLERANCE_MM
-from msam_nn.nnunet_folders import dataset_name, model_folder, validation_cases
 from msam_nn.prompts.from_mask import bounds, objects
 from msam_nn.prompts.simulation import centre_of_largest_error
 
@@ -116,25 +114,14 @@ def moved(box: Box, shape: Sequence[int], generator: np.random.Generator) -> Box
 
 def main() -> None:
     """Print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-d", dest="dataset", required=True)
-    parser.add_argument("-tr", dest="trainer", default="MSAMTrainer")
-    parser.add_argument("-p", dest="plans", default="MSAMPlans")
-    parser.add_argument("-c", dest="configuration", default="3d_fullres")
-    parser.add_argument("-f", dest="fold", type=int, default=0)
-    parser.add_argument("--cases", type=int, help="the first of the fold; all by default")
-    parser.add_argument("-device", choices=("cpu", "cuda"), default="cpu")
-    args = parser.parse_args()
-    dataset = dataset_name(args.dataset)
-    model = model_folder(dataset, args.trainer, args.plans, args.configuration, [args.fold])
-    cases = dict(list(validation_cases(dataset, args.fold).items())[: args.cases])
-    images, labels = ({name: getattr(case, what) for name, case in cases.items()} for what in ("images", "label"))
-    scores, failed = run_protocol(OnePromptEach(), model, (args.fold,), images, labels, torch_device(args.device))
+    model = parse(__doc__)
+    protocol = OnePromptEach()
+    scores, failed = run_protocol(protocol, model.folder, (model.fold,), model.images, model.labels, model.device)
     for case, reason in failed.items():
         print(f"{case} failed: {reason}")
     scores["kind"] = scores.strategy.str.replace(r" \d$", "", regex=True)
     table = scores.groupby(["kind", "seed"]).dice.mean().unstack().reindex(("none", *KINDS))
-    print(f"\n{dataset}, {model.name}, fold {args.fold}, {len(cases) - len(failed)} cases\n")
+    print(f"\n{model.title}\n")
     print("| prompt | " + " | ".join(STARTS) + " |")
     print("|---" * (1 + len(STARTS)) + "|")
     for kind, row in table.iterrows():

@@ -1,6 +1,6 @@
 """Dice over training time: validations of trainings with budgets of CPU minutes, as a table and a picture.
 
-    python benchmarks/learning_curves.py RESULTS -o curves.png
+    python benchmarks/accuracy/learning_curves.py RESULTS -o curves.png
 
 RESULTS is an ``nnUNet_results`` as ``msam arena`` fills it, ``seed_<n>/DATASET/TRAINER_<n>cpuminutes__PLANS__...``, and
 fold 0 is read. Every point of a curve is a training of its own, because the learning rate falls with the budget; the

@@ -1,6 +1,6 @@
 """Small lesions: nnU-Net and M-SAM at equal CPU time on phantoms, with the package's own commands.
 
-    python benchmarks/small_lesions.py FOLDER --cpu-minutes 5
+    python benchmarks/accuracy/small_lesions.py FOLDER --cpu-minutes 5
 
 Makes the phantoms (lesions with a radius of 2 to 4 voxels), plans and preprocesses them once, trains each method on
 fold 0 with ``OMP_NUM_THREADS=1``, one after the other, and compares:

@@ -1,6 +1,6 @@
 """Train for a budget of CPU time on one thread and score validation cases: one line a trial, for choosing a recipe.
 
-    python benchmarks/ablations.py Dataset004_Hippocampus MSAMPlans MSAMTrainer --cpu-minutes 5 \\
+    python benchmarks/accuracy/ablations.py Dataset004_Hippocampus MSAMPlans MSAMTrainer --cpu-minutes 5 \\
         --network '{"n_auto_stages": 1}' --clicks '{"p_long": 0}' -o trials.jsonl
 
 CPU time is what other work on the machine does not distort. ``nnUNet_preprocessed`` holds the planned data set. Scores
