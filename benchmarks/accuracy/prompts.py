@@ -25,7 +25,7 @@ from msam_nn.inference.prompting.image import PromptedImage
 from msam_nn.inference.prompting.windows import Box
 from msam_nn.metrics.scores import TOLERANCE_MM
 from msam_nn.prompts.from_mask import bounds, objects
-from msam_nn.prompts.simulation import centre_of_largest_error
+from msam_nn.prompts.users import centre_of_largest_error
 
 MIN_VOXELS = 5
 """Smaller objects get no prompt."""

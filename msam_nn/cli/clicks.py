@@ -34,10 +34,17 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--strategy",
         nargs="+",
-        choices=("centre", "uniform"),
-        help="where the user clicks: the centre of the largest error, or anywhere in the error (default: centre)",
+        choices=("centre", "slice", "uniform"),
+        help="where the user clicks: the centre of the largest error, or of the largest one that slices across a "
+        "random axis show, or anywhere in the error (default: centre)",
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="repeat the uniform strategy with each seed")
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=int,
+        default=[0],
+        help="repeat strategies that draw (slice, uniform) with each seed",
+    )
     parser.add_argument(
         "--start",
         metavar="{automatic,empty,FOLDER}",

@@ -2,8 +2,6 @@
 
 from msam_nn.prompts.simulation import (
     central_error_clicks,
-    centre_of_largest_error,
-    click_of_largest_error,
     largest_error_clicks,
     sample_error_clicks,
     uniform_click,
@@ -15,6 +13,7 @@ from msam_nn.prompts.sources import (
     SimulatedClicks,
     foreground,
 )
+from msam_nn.prompts.users import centre_of_largest_error, click_of_largest_error, click_of_largest_section
 
 __all__ = [
     "AutomaticPrompts",
@@ -24,6 +23,7 @@ __all__ = [
     "central_error_clicks",
     "centre_of_largest_error",
     "click_of_largest_error",
+    "click_of_largest_section",
     "foreground",
     "largest_error_clicks",
     "sample_error_clicks",

@@ -8,7 +8,7 @@ import cc3d
 import numpy as np
 from scipy import ndimage
 
-from msam_nn.prompts.simulation import centre_of_largest_error
+from msam_nn.prompts.users import centre_of_largest_error
 
 
 def objects(mask: np.ndarray, min_voxels: int = 1) -> Iterator[tuple[np.ndarray, tuple[slice, slice, slice]]]:

@@ -1,8 +1,8 @@
 """A simulated user clicks where the mask is wrong.
 
 Training clicks on the device, without waiting for it and without shapes that depend on data: uniformly in the error
-region, or near the centre of a large error. Evaluation, and practice at the end of a training, click the centre of the
-largest error exactly, on the host.
+region, or near the centre of a large error. Practice at the end of a training clicks as the users of evaluations do
+(:mod:`msam_nn.prompts.users`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import repeat
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from msam_nn.networks.promptable import PADDING, Points
+from msam_nn.prompts.users import click_of_largest_error
 
 CENTRE_RADII = (1, 2, 4)
 """Radii in voxels of the box filters, one after the other, that tell the middle of an error from its border."""
@@ -115,69 +115,11 @@ def count_per_row(mask: Tensor) -> Tensor:
     return sums.view(torch.uint8).sum(-1)
 
 
-def centre_of_largest_error(error: np.ndarray, spacing: Sequence[float] = (1, 1, 1)) -> tuple[int, int, int] | None:
-    """The voxel deepest inside the largest connected component, by physical distance to its border.
-
-    Arguments:
-        error: ``(D, H, W)`` bool; beyond the array everything counts as correct.
-        spacing: voxel size in mm in array order.
-
-    Returns:
-        A voxel index, or None where nothing is wrong. Of equally deep voxels it is the one nearest to the component's
-        centre of mass.
-    """
-    component = _largest_component(error)
-    return None if component is None else _deepest_voxel(*component, spacing)
-
-
-def click_of_largest_error(
-    prediction: np.ndarray, target: np.ndarray, spacing: Sequence[float] = (1, 1, 1)
-) -> tuple[tuple[int, int, int], int] | None:
-    """The click a careful user makes next: centre of the largest missed or wrongly included piece.
-
-    Arguments:
-        prediction, target: ``(D, H, W)`` bool masks of one class.
-        spacing: voxel size in mm in array order.
-
-    Returns:
-        ``(voxel, label)`` with label 1 for a missed and 0 for a wrongly included piece; None for a perfect mask.
-    """
-    boxes = ndimage.find_objects((prediction ^ target).view(np.uint8))
-    if not boxes:
-        return None
-    prediction, target = prediction[boxes[0]], target[boxes[0]]
-    pieces = [(_largest_component(target & ~prediction), 1), (_largest_component(prediction & ~target), 0)]
-    pieces = [(component, label) for component, label in pieces if component is not None]
-    component, label = max(pieces, key=lambda piece: piece[0][0].sum())
-    voxel = _deepest_voxel(*component, spacing)
-    return tuple(axis.start + i for axis, i in zip(boxes[0], voxel, strict=True)), label
-
-
 def uniform_click(
     prediction: np.ndarray, target: np.ndarray, generator: torch.Generator | None = None
 ) -> tuple[tuple[int, int, int], int] | None:
-    """A click anywhere in the error, every voxel equally likely; arguments and result as above."""
+    """A click of :func:`sample_error_clicks` on one mask, as :mod:`msam_nn.prompts.users` give theirs."""
     truth = torch.from_numpy(target)[None, None]
     points, labels = sample_error_clicks(torch.from_numpy(prediction)[None, None] ^ truth, truth, generator)
     label = int(labels)
     return None if label == PADDING else (tuple(int(v) for v in points[0, 0, 0]), label)
-
-
-def _largest_component(mask: np.ndarray) -> tuple[np.ndarray, tuple[slice, ...]] | None:
-    """The largest face-connected component, cropped to its bounding box, and that box."""
-    components, count = ndimage.label(mask)
-    if count == 0:
-        return None
-    largest = int(np.bincount(components.ravel())[1:].argmax()) + 1
-    box = ndimage.find_objects(components, max_label=largest)[largest - 1]
-    return components[box] == largest, box
-
-
-def _deepest_voxel(component: np.ndarray, box: tuple[slice, ...], spacing: Sequence[float]) -> tuple[int, int, int]:
-    """Of equally deep voxels the one nearest to the component's centre of mass: an error a voxel thin is equally deep
-    everywhere."""
-    distance = ndimage.distance_transform_edt(np.pad(component, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    deepest = np.argwhere(distance == distance.max())
-    away = ((deepest - ndimage.center_of_mass(component)) * spacing) ** 2
-    inside = deepest[away.sum(1).argmin()]
-    return tuple(int(start.start + i) for start, i in zip(box, inside, strict=True))

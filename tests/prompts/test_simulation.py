@@ -6,7 +6,6 @@ import torch
 
 from msam_nn.prompts import (
     central_error_clicks,
-    centre_of_largest_error,
     click_of_largest_error,
     largest_error_clicks,
     sample_error_clicks,
@@ -60,64 +59,6 @@ def test_a_full_error_region_can_be_clicked_in_its_last_voxel():
     error = torch.ones(2000, 1, 1, 2, 2, dtype=torch.bool)
     points = sample_error_clicks(error, error, torch.Generator().manual_seed(0)).points
     assert set(map(tuple, points[:, 0, 0].tolist())) == {(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)}
-
-
-def test_centre_is_the_deepest_voxel_of_the_largest_component():
-    error = np.zeros((9, 9, 20), bool)
-    error[2:7, 2:7, 2:7] = True
-    error[4, 4, 15] = True
-    assert centre_of_largest_error(error) == (4, 4, 4)
-
-
-def test_centre_counts_the_image_border_as_a_border():
-    assert centre_of_largest_error(np.ones((5, 5, 5), bool)) == (2, 2, 2)
-
-
-def test_centre_measures_in_mm():
-    # A 3 x 7 bar at 4 mm and 1 mm: 12 mm against 7 mm, so the shorter physical way out is along the last axis.
-    error = np.zeros((5, 9, 9), bool)
-    error[1:4, 1:8, 1:8] = True
-    assert centre_of_largest_error(error, (0.1, 1, 1))[0] == 2
-    plate = np.zeros((7, 7, 3), bool)
-    plate[:, :, 1] = True
-    assert centre_of_largest_error(plate, (1, 1, 10)) == (3, 3, 1)
-
-
-def test_a_thin_error_is_clicked_in_its_middle_not_at_its_tip():
-    bar = np.zeros((9, 5, 5), bool)
-    bar[1:8, 2, 2] = True
-    assert centre_of_largest_error(bar) == (4, 2, 2)
-
-
-def test_the_middle_of_a_thin_error_is_measured_in_mm():
-    """An angle with arms of four voxels: its centre of mass is (6/7, 6/7), as far from (0, 1) as from (1, 0), of which
-    the first counts; with 5 mm along the first axis it is 4.3 mm from the former and 1.1 mm from the latter."""
-    angle = np.zeros((5, 5, 3), bool)
-    angle[:4, 0, 1] = angle[0, :4, 1] = True
-    assert centre_of_largest_error(angle) == (0, 1, 1)
-    assert centre_of_largest_error(angle, (5, 1, 1)) == (1, 0, 1)
-
-
-def test_no_error_gives_no_centre():
-    assert centre_of_largest_error(np.zeros((3, 3, 3), bool)) is None
-
-
-def test_single_voxel_is_its_own_centre():
-    error = np.zeros((3, 4, 5), bool)
-    error[2, 0, 4] = True
-    assert centre_of_largest_error(error) == (2, 0, 4)
-
-
-@pytest.mark.parametrize(
-    ("missed", "included", "expected"),
-    [(5, 3, ((2, 2, 2), 1)), (3, 5, ((2, 2, 12), 0)), (0, 3, ((1, 1, 11), 0)), (0, 0, None)],
-)
-def test_click_of_largest_error_chooses_the_larger_kind(missed, included, expected):
-    target = np.zeros((5, 5, 20), bool)
-    prediction = np.zeros_like(target)
-    target[:missed, :missed, :missed] = True
-    prediction[:included, :included, 10 : 10 + included] = True
-    assert click_of_largest_error(prediction, target) == expected
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 64), (3, 5, 7), (1, 1, 2056)])

@@ -15,7 +15,7 @@ from msam_nn.evaluation.clicks.case import ClickCase, click_generator
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.metrics.scores import TOLERANCE_MM
-from msam_nn.prompts import click_of_largest_error, foreground, uniform_click
+from msam_nn.prompts import click_of_largest_error, click_of_largest_section, foreground, uniform_click
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class WholeVolume:
 
     Arguments:
         n_clicks: after how many clicks a class to measure; 0 is the prediction before any.
-        strategies: ``"centre"`` of the largest error, which needs no seed, or ``"uniform"`` over the error.
-        seeds: of the uniform strategy.
+        strategies: ``"centre"`` of the largest error, which needs no seed; of the largest error that a ``"slice"``
+            shows, across an axis drawn anew for every click; or ``"uniform"`` over the error.
+        seeds: of the strategies that draw.
         start: what the clicks correct: the ``"automatic"`` prediction, an ``"empty"`` mask, or a folder of label maps,
             one a case, named like it.
         network_only: leave out prediction's correction of clicks that the network overlooked.
@@ -57,7 +58,9 @@ class WholeVolume:
         predictor.image.honours_clicks = not self.network_only
         before = perf_counter() - began
         runs = [("centre", 0)] if "centre" in self.strategies else []
-        runs += [("uniform", seed) for seed in self.seeds if "uniform" in self.strategies]
+        runs += [
+            (drawing, seed) for drawing in ("slice", "uniform") if drawing in self.strategies for seed in self.seeds
+        ]
         for strategy, seed in runs:
             generator = click_generator(case.name, seed)
             logits, seconds = predictor.reset(), [before] * len(case.classes)
@@ -88,8 +91,11 @@ def _click_once(
     masks = logits[1:] if exclusive else logits
     predicted = foreground(masks[None], exclusive=exclusive)[0, index].numpy() & case.valid
     target = case.targets[index] & case.valid
+    spacing = predictor.configuration_manager.spacing
     if strategy == "centre":
-        found = click_of_largest_error(predicted, target, predictor.configuration_manager.spacing)
+        found = click_of_largest_error(predicted, target, spacing)
+    elif strategy == "slice":
+        found = click_of_largest_section(predicted, target, spacing, int(torch.randint(3, (), generator=generator)))
     else:
         found = uniform_click(predicted, target, generator)
     if found is None:

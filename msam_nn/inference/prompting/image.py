@@ -17,7 +17,7 @@ from msam_nn.inference.prompting.stages import EMPTY, Stages
 from msam_nn.inference.prompting.windows import Box, bounding_box, shifted
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts.from_mask import spread_points
-from msam_nn.prompts.simulation import centre_of_largest_error
+from msam_nn.prompts.users import ACROSS, centre_of_largest_error
 
 MAX_WINDOWS = 16
 """Windows that one prompt may reach at most."""
@@ -25,9 +25,6 @@ MAX_WINDOWS = 16
 MOST_POINTS = 8
 """Clicks on a scribble or a lasso at most. What is wrongly included a network that corrects masks is shown by one: more
 take away what was right (``benchmarks/NOTES.md``)."""
-
-ACROSS = 1e6
-"""Distance between the slices of a flat drawing: how deep a voxel lies in it is told in its slice."""
 
 
 class PromptedImage:

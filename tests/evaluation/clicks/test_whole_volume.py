@@ -106,17 +106,28 @@ def test_uniform_clicks_are_wrong_voxels_and_follow_the_seed():
     assert first == clicks(1) != clicks(2)
 
 
+def test_clicks_in_slices_are_in_the_middle_of_their_error_and_follow_the_seed():
+    def clicks(seed):
+        predictor = Predictor(as_logits(mask(), mask()))
+        evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(4,), strategies=["slice"], seeds=[seed])
+        return predictor.clicks
+
+    first = clicks(1)
+    assert all((mask(A), mask(B))[click.class_index][click.voxel] and click.positive for click in first)
+    assert first == clicks(1) != clicks(2)
+
+
 def test_every_run_starts_from_the_same_prediction():
     predictor, case = Predictor(as_logits(mask(), mask())), Case([mask(A), mask(B)])
-    rows = evaluate(predictor, case, n_clicks=(0, 1), strategies=["uniform", "centre"], seeds=[0, 1])
+    rows = evaluate(predictor, case, n_clicks=(0, 1), strategies=["uniform", "slice", "centre"], seeds=[0, 1])
     starts = [
         (row["strategy"], row["seed"], row["wrong"]) for row in rows if row["clicks"] == 0 and row["label"] == "a"
     ]
-    assert starts == [("centre", 0, 32), ("uniform", 0, 32), ("uniform", 1, 32)]
+    assert starts == [("centre", 0, 32), *((name, seed, 32) for name in ("slice", "uniform") for seed in (0, 1))]
     assert predictor.started == [True]
 
 
-@pytest.mark.parametrize("strategy", ["centre", "uniform"])
+@pytest.mark.parametrize("strategy", ["centre", "slice", "uniform"])
 def test_ignored_voxels_are_not_clicked(strategy):
     predictor = Predictor(as_logits(mask(), mask()))
     evaluate(predictor, Case([mask(A), mask(B)], valid=~mask(A)), n_clicks=(3,), strategies=[strategy])
