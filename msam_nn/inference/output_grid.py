@@ -21,7 +21,7 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.prompting.windows import Box, bounding_box, common, shifted
 
 SLAB = 1 << 23
-"""Voxels of a slab, if a slice has no more; bounds memory."""
+"""Voxels of a slab on the finer of the two grids, if a slice has no more; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class OutputGrid:
     def slabs(self, box: Box) -> Iterator[Box]:
         """Parts of an own box along its first axis, of :data:`SLAB` voxels or one slice, to be labelled one by one."""
         first, last = box[0]
-        step = max(1, SLAB // max(1, math.prod(upper - lower for lower, upper in box[1:])))
+        finer = max(1.0, math.prod(map(abs, self.scale)))
+        step = max(1, int(SLAB / finer / max(1, math.prod(upper - lower for lower, upper in box[1:]))))
         for lower in range(first, last, step):
             yield ((lower, min(lower + step, last)), *box[1:])
 
