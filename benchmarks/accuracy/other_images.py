@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
-from trained_model import TrainedModel, parse
+from trained_model import TrainedModel, from_command_line
 
 from msam_nn.evaluation.clicks.protocol import run_protocol
 from msam_nn.evaluation.clicks.whole_volume import WholeVolume
@@ -32,7 +32,7 @@ def unchanged(voxels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def noise(voxels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    inside = voxels[voxels > np.quantile(voxels, 0.3)]
+    inside = voxels[voxels >= np.quantile(voxels, 0.3)]
     return voxels + 0.6 * inside.std() * generator.normal(size=voxels.shape)
 
 
@@ -81,15 +81,15 @@ def clicked(model: TrainedModel, change: Change) -> pd.DataFrame:
 
 def main() -> None:
     """Print a Markdown table."""
-    model, shown = parse(__doc__), (0, 1, 3, 5, 10)
+    model, shown = from_command_line(__doc__), (0, 1, 3, 5, 10)
     print(f"\n{model.title}\n")
-    print(f"| images | {' | '.join(map(str, shown))} | rounds after which Dice falls |")
-    print("|---" * (2 + len(shown)) + "|")
+    print(f"| images | cases | {' | '.join(map(str, shown))} | rounds after which Dice falls |")
+    print("|---" * (3 + len(shown)) + "|")
     for change in CHANGES:
         dice = clicked(model, change)
         falls = (dice.diff(axis="columns").iloc[:, 1:] < 0).to_numpy().mean()
         means = " | ".join(f"{dice[n].mean():.3f}" for n in shown)
-        print(f"| {change.__name__.replace('_', ' ')} | {means} | {falls:.1%} |", flush=True)
+        print(f"| {change.__name__.replace('_', ' ')} | {len(dice)} | {means} | {falls:.1%} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from trained_model import parse
+from trained_model import from_command_line
 
 from msam_nn.evaluation.clicks.case import ClickCase
 from msam_nn.evaluation.clicks.protocol import run_protocol
@@ -114,14 +114,14 @@ def moved(box: Box, shape: Sequence[int], generator: np.random.Generator) -> Box
 
 def main() -> None:
     """Print a Markdown table."""
-    model = parse(__doc__)
+    model = from_command_line(__doc__)
     protocol = OnePromptEach()
     scores, failed = run_protocol(protocol, model.folder, (model.fold,), model.images, model.labels, model.device)
     for case, reason in failed.items():
         print(f"{case} failed: {reason}")
     scores["kind"] = scores.strategy.str.replace(r" \d$", "", regex=True)
     table = scores.groupby(["kind", "seed"]).dice.mean().unstack().reindex(("none", *KINDS))
-    print(f"\n{model.title}\n")
+    print(f"\n{model.title}, {scores.case.nunique()} cases\n")
     print("| prompt | " + " | ".join(STARTS) + " |")
     print("|---" * (1 + len(STARTS)) + "|")
     for kind, row in table.iterrows():

@@ -23,7 +23,7 @@ class TrainedModel(NamedTuple):
     device: torch.device
 
 
-def parse(description: str) -> TrainedModel:
+def from_command_line(description: str) -> TrainedModel:
     """From the command line."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("-d", dest="dataset", required=True)
@@ -38,5 +38,6 @@ def parse(description: str) -> TrainedModel:
     folder = model_folder(dataset, args.trainer, args.plans, args.configuration, [args.fold])
     cases = dict(list(validation_cases(dataset, args.fold).items())[: args.cases])
     images, labels = ({name: getattr(case, what) for name, case in cases.items()} for what in ("images", "label"))
-    title = f"{dataset}, {folder.name}, fold {args.fold}, {len(cases)} cases"
-    return TrainedModel(title, folder, args.fold, images, labels, torch_device(args.device))
+    return TrainedModel(
+        f"{dataset}, {folder.name}, fold {args.fold}", folder, args.fold, images, labels, torch_device(args.device)
+    )

@@ -28,7 +28,7 @@ def run(setup: Setup) -> Iterator[dict[str, Any]]:
     os.environ["nnUNet_n_proc_DA"] = str(workers)
     import numpy as np
     import torch
-    from trials import automatic_dice, click_curve, make_trainer, train, validation_cases
+    from accuracy.trials import automatic_dice, click_curve, make_trainer, train, validation_cases
 
     from msam_nn.errors import UserError
     from msam_nn.networks import PromptableNetwork

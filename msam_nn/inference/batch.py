@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,11 @@ from tqdm import tqdm
 from msam_nn.errors import UserError
 from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.placement import class_names, place
+from msam_nn.inference.placement import PlacedPrompts, class_names, place
 from msam_nn.inference.promises import Promises
 from msam_nn.inference.prompt_file import ClassPrompts, PromptFile
 from msam_nn.inference.prompted import PromptedPredictor
-from msam_nn.inference.prompting.image import MAX_WINDOWS
+from msam_nn.inference.prompting.image import MAX_WINDOWS, PromptedImage
 from msam_nn.nnunet_folders import channel_names
 
 
@@ -108,8 +108,23 @@ class PromptedBatch:
         given: dict[str, ClassPrompts] = self.prompts.cases.get(case, {})
         placed = place(given, self.prompts.space, names, geometry, files[0], self.resample_masks)
         promises = Promises([click for p in placed for click in p.promises], predictor.label_manager)
-        predictor.set_image(data, automatic=self.automatic)
-        image = predictor.image
+        image = predictor.open_image(data)
+        try:
+            if self.automatic:
+                image.start_from(predictor.predict_masks(image))
+            self._follow(image, placed)
+            remarks = [
+                f"An object of class {names[index][0]} goes on beyond the {MAX_WINDOWS} windows that one prompt may "
+                f"reach, at voxel {geometry.network_to_file(voxel)} (z, y, x): click there to continue it."
+                for index, voxel in image.unfinished
+            ]
+            return remarks + self._export(case, image.logits(), properties, geometry, promises, output)
+        finally:
+            image.forget_features()
+
+    @staticmethod
+    def _follow(image: PromptedImage, placed: Sequence[PlacedPrompts]) -> None:
+        """All masks first, then all boxes, then all points."""
         for prompts in placed:
             if prompts.mask is not None:
                 image.set_mask(prompts.class_index, prompts.mask)
@@ -117,12 +132,6 @@ class PromptedBatch:
             for box in prompts.boxes:
                 image.add_box(prompts.class_index, box.box, box.through)
         image.add_points([click for prompts in placed for click in prompts.clicks])
-        remarks = [
-            f"An object of class {names[index][0]} goes on beyond the {MAX_WINDOWS} windows that one prompt may reach, "
-            f"at voxel {geometry.network_to_file(voxel)} (z, y, x): click there to continue it."
-            for index, voxel in image.unfinished
-        ]
-        return remarks + self._export(case, image.logits(), properties, geometry, promises, output)
 
     def _preprocess(self, case: str, files: list[Path]) -> tuple[Tensor, dict]:
         predictor = self.predictor

@@ -18,10 +18,10 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.prompting.windows import Box, bounding_box, common, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, overlap, shifted
 
-SLAB = 1 << 23
-"""Voxels of a slab on the finer of the two grids, if a slice has no more; bounds memory."""
+SLAB = 1 << 24
+"""Mask logits of a slab on the finer of the two grids, if a slice has no more; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class OutputGrid:
 
     def own_box(self, network_box: Box) -> Box | None:
         """The own voxels whose value depends on voxels of a network box; None where there are none."""
-        return common(self._own_box([(lower - 1, upper) for lower, upper in network_box]), self.inside)
+        return overlap(self._own_box([(lower - 1, upper) for lower, upper in network_box]), self.inside)
 
     def network_box(self, box: Box) -> Box:
         """The network voxels on which the values of an own box depend."""
@@ -88,11 +88,11 @@ class OutputGrid:
             bounds.append((min(max(lower, 0), size - 1), min(max(upper, 0), size - 1) + 1))
         return tuple(bounds)
 
-    def slabs(self, box: Box) -> Iterator[Box]:
-        """Parts of an own box along its first axis, of :data:`SLAB` voxels or one slice, to be labelled one by one."""
+    def slabs(self, box: Box, n_classes: int) -> Iterator[Box]:
+        """Parts of an own box along its first axis, of :data:`SLAB` logits or one slice, to be labelled one by one."""
         first, last = box[0]
-        finer = max(1.0, math.prod(map(abs, self.scale)))
-        step = max(1, int(SLAB / finer / max(1, math.prod(upper - lower for lower, upper in box[1:]))))
+        slice_size = n_classes * math.prod(upper - lower for lower, upper in box[1:])
+        step = max(1, int(SLAB / max(1.0, slice_size, slice_size * math.prod(map(abs, self.scale)))))
         for lower in range(first, last, step):
             yield ((lower, min(lower + step, last)), *box[1:])
 
@@ -138,7 +138,7 @@ class OutputGrid:
         Returns:
             None if nothing is drawn where the network's image is.
         """
-        inside = common(box, self.inside)
+        inside = overlap(box, self.inside)
         if inside is None:
             return None
         mask = mask[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(inside, box, strict=True))]

@@ -96,7 +96,8 @@ class PromptedPredictor(nnUNetPredictor):
                 do not fit on the GPU nnU-Net begins anew, and the share stays at 1 meanwhile.
 
         Returns:
-            Mask logits ``(K, ...)`` of the padded image, in nnU-Net's half precision; None if it was stopped.
+            Mask logits ``(K, ...)`` of the padded image, in nnU-Net's half precision, where
+            background's logits are 0; None if it was stopped.
         """
         image = prompted.padded_image
         n_windows = len(self._internal_get_sliding_window_slicers(image.shape[1:])) * len(self.list_of_parameters)
@@ -114,12 +115,16 @@ class PromptedPredictor(nnUNetPredictor):
                 self.promptable.load_state_dict(parameters)
                 prediction = self.predict_sliding_window_return_logits(image).cpu()
                 logits = prediction if logits is None else logits.add_(prediction)
+                del prediction
             if self._stopped:
                 return None
         finally:
             self._after_window, self._stopped = lambda: None, False
-        logits /= len(self.list_of_parameters)
-        return logits[1:].sub_(logits[:1]) if self.promptable.background else logits
+        if len(self.list_of_parameters) > 1:
+            logits /= len(self.list_of_parameters)
+        if not self.promptable.background:
+            return logits
+        return logits[1:].float().sub_(logits[:1]) if logits[0].any() else logits[1:]
 
     def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
         """nnU-Net calls this for each window; once stopped it rushes through the rest, as its loader thread needs."""

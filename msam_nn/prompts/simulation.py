@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.networks.promptable import PADDING, Points
-from msam_nn.prompts.users import click_of_largest_error
+from msam_nn.prompts.users import VoxelAndLabel, click_of_largest_error
 
 CENTRE_RADII = (1, 2, 4)
 """Radii in voxels of the box filters, one after the other, that tell the middle of an error from its border."""
@@ -117,8 +117,9 @@ def count_per_row(mask: Tensor) -> Tensor:
 
 def uniform_click(
     prediction: np.ndarray, target: np.ndarray, generator: torch.Generator | None = None
-) -> tuple[tuple[int, int, int], int] | None:
-    """A click of :func:`sample_error_clicks` on one mask, as :mod:`msam_nn.prompts.users` give theirs."""
+) -> VoxelAndLabel | None:
+    """A click on any wrong voxel of one mask, all of them equally likely; arguments and result as those of
+    :mod:`msam_nn.prompts.users`."""
     truth = torch.from_numpy(target)[None, None]
     points, labels = sample_error_clicks(torch.from_numpy(prediction)[None, None] ^ truth, truth, generator)
     label = int(labels)

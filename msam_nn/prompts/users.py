@@ -1,4 +1,4 @@
-"""Users of evaluations: they click exactly where they mean to, on the host.
+"""Where exact users click, those of evaluations and of practice; on the host.
 
 A careful user clicks the centre of the largest error in the volume, one in front of a viewer that of what a slice
 shows. Masks are ``(D, H, W)`` bool of one class, spacings the voxel size in mm in array order; a click is
@@ -65,7 +65,7 @@ def click_of_largest_section(
     return tuple(voxel), label
 
 
-def _largest_piece(prediction: np.ndarray, target: np.ndarray):
+def _largest_piece(prediction: np.ndarray, target: np.ndarray) -> tuple[tuple[np.ndarray, tuple[slice, ...]], int]:
     """The largest missed or wrongly included component with its box, and the label of a click on it; of equally large
     ones a missed one. Something has to be wrong."""
     pieces = [(_largest_component(target & ~prediction), 1), (_largest_component(prediction & ~target), 0)]

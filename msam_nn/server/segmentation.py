@@ -11,7 +11,7 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompting.image import PromptedImage
-from msam_nn.inference.prompting.windows import Box, bounding_box, common, enclosing, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, overlap, shifted
 from msam_nn.server.label_buffer import LabelBuffer
 
 
@@ -61,7 +61,7 @@ class Segmentation:
             self._label(changed and self.grid.own_box(changed))
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
-        """Start a class from a bool mask on the image's own grid; that cannot be undone."""
+        """Start a class from a bool mask on the image's own grid, before any click; that cannot be undone."""
         shares = self.grid.shares(mask)
         self.image.set_mask(class_index, shares)
         self.image.forget_history()
@@ -96,14 +96,14 @@ class Segmentation:
 
     def _label(self, box: Box | None, *, quietly: bool = False) -> None:
         """Label a box of the image as the network's masks are, where there are, or were, any labels."""
-        for slab in self.grid.slabs(box) if box else ():
+        for slab in self.grid.slabs(box, self.image.network.num_classes) if box else ():
             needed = self.grid.network_box(slab)
             masks = self.image.masks(needed)
             origin = [lower for lower, _ in needed]
             seen = bounding_box(masks.amax(0) > 0)
             boxes = [self._buffer.decided_box(slab), seen and self.grid.own_box(shifted(seen, origin))]
             target = enclosing([box for box in boxes if box is not None])
-            target = target and common(target, slab)
+            target = target and overlap(target, slab)
             if target is not None:
                 labels = self.grid.labels(target, masks, origin, self._label_manager)
                 self._buffer.decide(target, labels, quietly=quietly)

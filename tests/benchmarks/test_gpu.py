@@ -1,5 +1,7 @@
 """The GPU command: its limits and what it says is missing; and all of it, small, on the CPU."""
 
+import ast
+import importlib
 import json
 import os
 import subprocess
@@ -117,3 +119,12 @@ def test_dry_run_does_every_part(tmp_path):
         assert [list(row)[4:] for row in rows["training", method]] == [["0"], clicks, clicks]
     page = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "dry run" in page and page.count("## ") == 6
+
+
+@pytest.mark.parametrize("part", sorted(path.stem for path in (BENCHMARKS / "gpu_parts").glob("[a-z]*.py")))
+def test_whatever_a_part_imports_when_it_runs_is_there(part):
+    tree = ast.parse((BENCHMARKS / "gpu_parts" / f"{part}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] not in ("torch", "nnunetv2", "tests"):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, name.name) for name in node.names), node.module

@@ -89,10 +89,11 @@ def test_a_box_has_the_labels_of_nnunets_export(transpose, spacing, labels):
 def test_slabs_are_bounded_and_cover_a_box(monkeypatch, grid):
     monkeypatch.setattr("msam_nn.inference.output_grid.SLAB", 20)
     box = ((1, 6), (2, 5), (0, 3))
-    assert list(grid.slabs(box)) == [((1, 3), *box[1:]), ((3, 5), *box[1:]), ((5, 6), *box[1:])]
-    assert [slab[0] for slab in grid.slabs(((0, 2), (0, 9), (0, 7)))] == [(0, 1), (1, 2)]  # one slice at least
+    assert list(grid.slabs(box, 1)) == [((1, 3), *box[1:]), ((3, 5), *box[1:]), ((5, 6), *box[1:])]
+    assert [slab[0] for slab in grid.slabs(((0, 2), (0, 9), (0, 7)), 1)] == [(0, 1), (1, 2)]  # one slice at least
     coarse = OutputGrid((8, 4, 4), (16, 4, 4), (0, 1, 2), (2.0, 1.0, 1.0), (0.5, 0.0, 0.0))
-    assert [slab[0] for slab in coarse.slabs(((0, 4), (0, 2), (0, 2)))] == [(0, 2), (2, 4)]  # 20 / 2 / 4 slices
+    assert [slab[0] for slab in coarse.slabs(((0, 4), (0, 2), (0, 2)), 1)] == [(0, 2), (2, 4)]  # 20 / 2 / 4 slices
+    assert [slab[0] for slab in grid.slabs(((0, 2), (0, 2), (0, 2)), 5)] == [(0, 1), (1, 2)]
 
 
 @pytest.fixture

@@ -95,6 +95,15 @@ def test_folds_are_averaged_as_nnunet_does(make_predictor):
     assert torch.equal(averaged, both.predict_logits_from_preprocessed_data(x).float())
 
 
+def test_two_classes_that_half_precision_tells_apart_stay_apart(make_predictor, monkeypatch):
+    """Background is not 0 in a U-Net's logits: 18 and 18.0078 would be one number in half precision."""
+    predictor = make_predictor()
+    logits = torch.tensor([-9, 9, 9.0078]).half().view(3, 1, 1, 1).repeat(1, *PATCH)
+    monkeypatch.setattr(predictor, "predict_sliding_window_return_logits", lambda image: logits.clone())
+    found = predictor.set_image(image(*PATCH))
+    assert (found.argmax(0) == 2).all() and found[2, 0, 0, 0] - found[1, 0, 0, 0] == logits[2, 0, 0, 0] - 9
+
+
 @pytest.mark.parametrize(
     ("click", "message"),
     [

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from msam_nn.inference.prompting.clicks import Click
+from msam_nn.server.label_buffer import DECIDED
 from msam_nn.server.segmentation import Drawn
 
 from .bright_network import inside
@@ -53,6 +54,16 @@ def test_what_a_class_started_from_cannot_be_undone(segmentation):
     assert segmentation.labels[inside(SHAPE, BALL, CORNER)].all()
     segmentation.undo(network=True)
     assert np.array_equal(segmentation.labels == 1, inside(SHAPE, CORNER))
+
+
+def test_a_mask_replaces_what_the_network_found_of_its_class(session):
+    """A mask elsewhere, and then a click where an object of the class was: it is the network's news again."""
+    session.predict_automatically()
+    segmentation = session._segmentation
+    segmentation.start_class(0, inside(SHAPE, CORNER))
+    assert np.array_equal(segmentation._buffer._layers[DECIDED] == 1, inside(SHAPE, CORNER))
+    segmentation.follow(lambda: click(segmentation, BALL))
+    assert segmentation.labels[inside(SHAPE, BALL)].all()
 
 
 def test_reset_leaves_the_automatic_prediction(session):

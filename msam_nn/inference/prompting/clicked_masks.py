@@ -13,7 +13,7 @@ from msam_nn.errors import UserError
 from msam_nn.inference.prompting.clicks import Click, correction_box, correction_heights, honour_clicks
 from msam_nn.inference.prompting.history import UNDO_STEPS, History, Step
 from msam_nn.inference.prompting.mask_logits import MaskLogits
-from msam_nn.inference.prompting.windows import Box, common, enclosing, shifted
+from msam_nn.inference.prompting.windows import Box, enclosing, overlap, slices
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts import foreground
 
@@ -78,13 +78,11 @@ class ClickedMasks:
         # empty outside of the mask's box; and another class's mask, given since, takes voxels away
         same = logits == -MASK_LOGIT
         box, values = self.given[class_index]
-        shared = common(box, tuple((r.start, r.stop) for r in region))
+        window = tuple((r.start, r.stop) for r in region)
+        shared = overlap(box, window)
         if shared is not None:
-            here, there = (
-                tuple(slice(*bounds) for bounds in shifted(shared, [-o for o in origin]))
-                for origin in ([r.start for r in region], [lower for lower, _ in box])
-            )
-            same[here] |= logits[here] == values[there]
+            here = slices(shared, window)
+            same[here] |= logits[here] == values[slices(shared, box)]
         return same
 
     def holding(self, region: Sequence[slice]) -> Tensor:

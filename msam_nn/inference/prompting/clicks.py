@@ -48,13 +48,13 @@ def honour_clicks(
     fading as a Gaussian: uncertain surroundings follow the click, confident ones keep their label.
 
     Arguments:
+        masks: changed in place, and returned.
         sigma: standard deviation of that Gaussian in voxels, per axis.
         exclusive: classes compete (softmax), so a positive click also has to beat the other classes.
         heights, origin: for a part of an image: the whole's :func:`correction_heights`, and the part's first voxel.
     """
     if heights is None:
         heights = correction_heights(masks, clicks, sigma=sigma, exclusive=exclusive)
-    masks = masks.clone()
     here = [click.shifted([-o for o in origin]) for click in clicks]
     for click, height in zip(here, heights, strict=True):
         region = correction_box(click, masks.shape[1:], sigma)
@@ -79,7 +79,7 @@ def correction_heights(
     if not clicks:
         return []
     voxels = torch.tensor([click.voxel for click in clicks])
-    logits = torch.stack([masks[(slice(None), *click.voxel)] for click in clicks]).cpu()
+    logits = masks[(slice(None), *voxels.unbind(1))].T.cpu()
     heights = []
     for index, click in enumerate(clicks):
         heights.append(_lacking(logits[index].tolist(), click, exclusive))

@@ -14,7 +14,7 @@ from msam_nn.inference.prompting.clicked_masks import MASK_LOGIT, ClickedMasks
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.refiner import WindowRefiner
 from msam_nn.inference.prompting.stages import EMPTY, Stages
-from msam_nn.inference.prompting.windows import Box, bounding_box, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, shifted, slices
 from msam_nn.networks.layers.basic import Triple
 from msam_nn.prompts.from_mask import spread_points
 from msam_nn.prompts.users import ACROSS, centre_of_largest_error
@@ -204,11 +204,11 @@ class PromptedImage:
         with self.step() as step:
             self._state.write((class_index, *self._crop), own)
             found = bounding_box(own > -MASK_LOGIT) or ((0, 0),) * 3
-            box, own = shifted(found, self._offset), own[tuple(slice(*bounds) for bounds in found)]
+            box, inside = shifted(found, self._offset), own[slices(found)].clone()
             if self.network.has_initial_masks:
-                self._state.given = {**self._state.given, class_index: (box, own.clone())}
+                self._state.given = {**self._state.given, class_index: (box, inside)}
             if self.network.background:
-                self._make_way(class_index, tuple(slice(*bounds) for bounds in box), own > 0)
+                self._make_way(class_index, slices(box), inside > 0)
         return self._in_image(self._state.changed(step))
 
     def refine_mask(self, class_index: int, box: Box) -> Box | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class MaskLogits:
-    """Logits ``(K, D, H, W)``, read as float32 and written region by region.
+    """Logits ``(K, D, H, W)``, read as float32 and written region by region; ``shape`` is ``(D, H, W)``.
 
     A class takes memory of its own from the first time on that it is written to. Until then it is read from the start.
 
@@ -29,7 +29,7 @@ class MaskLogits:
     def __getitem__(self, place: tuple[Any, ...]) -> Tensor:
         """A copy of a region ``(class or slice of classes, *voxels or slices)``."""
         which, *region = place
-        if isinstance(which, slice):
+        if isinstance(which, slice):  # into single precision at once, without a copy in another
             stored = [self.of(index)[tuple(region)] for index in range(len(self._start))[which]]
             return torch.stack(stored, out=torch.empty(0))
         return self.of(which)[tuple(region)].to(torch.float32, copy=True)

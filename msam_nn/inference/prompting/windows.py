@@ -47,10 +47,15 @@ def bounding_box(mask: np.ndarray | Tensor) -> Box | None:
     return tuple(bounds)
 
 
-def common(box: Box, other: Box) -> Box | None:
+def overlap(box: Box, other: Box) -> Box | None:
     """What two boxes share; None if that is nothing."""
     shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, other, strict=True))
     return shared if all(lower < upper for lower, upper in shared) else None
+
+
+def slices(box: Box, frame: Box | None = None) -> tuple[slice, slice, slice]:
+    """A box as an index into an image, or into a frame of it."""
+    return tuple(slice(*bounds) for bounds in (shifted(box, [-lower for lower, _ in frame]) if frame else box))
 
 
 def shifted(box: Box, by: Iterable[int]) -> Box:

@@ -7,7 +7,7 @@ SIGMA = (2, 2, 2)
 
 
 def honour(masks, *clicks, exclusive=True):
-    return honour_clicks(masks, clicks, sigma=SIGMA, exclusive=exclusive)
+    return honour_clicks(masks.clone(), clicks, sigma=SIGMA, exclusive=exclusive)
 
 
 def test_a_click_that_holds_changes_nothing():

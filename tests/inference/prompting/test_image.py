@@ -5,6 +5,7 @@ import torch
 
 from msam_nn.errors import UserError
 from msam_nn.inference.prompting import history
+from msam_nn.inference.prompting.clicked_masks import MASK_LOGIT
 from msam_nn.inference.prompting.clicks import Click, correction_heights, honour_clicks
 
 from ..fake_network import growing_predictor
@@ -98,8 +99,8 @@ def test_corrections_of_a_part_are_those_of_the_whole():
     ]
     options = {"sigma": (2.0, 2.0, 3.0), "exclusive": True}
     heights = correction_heights(masks, clicks, **options)
-    whole = honour_clicks(masks, clicks, **options)
-    part = honour_clicks(masks[:, 4:9, 3:, :8], clicks, heights=heights, origin=(4, 3, 0), **options)
+    whole = honour_clicks(masks.clone(), clicks, **options)
+    part = honour_clicks(masks[:, 4:9, 3:, :8].clone(), clicks, heights=heights, origin=(4, 3, 0), **options)
     torch.testing.assert_close(part, whole[:, 4:9, 3:, :8], atol=1e-5, rtol=0)
 
 
@@ -195,3 +196,27 @@ def test_prompts_inside_a_step_are_one_and_go_with_it_after_an_error(prompted):
     assert not torch.equal(prompted.masks(), before)
     prompted.undo()
     assert torch.equal(prompted.masks(), before) and prompted.clicks == clicks and prompted.can_undo
+
+
+def test_a_mask_takes_its_voxels_from_other_classes_where_the_image_is_padded():
+    """The image is smaller than the window all around. Voxels that are less than half inside are not taken, nor is what
+    another class has lost already lost less surely."""
+    prompted = growing_predictor(num_classes=2).open_image(bright(((2, 5), (3, 6), (4, 7)), shape=(9, 10, 11)))
+    prompted.add_points([Click(1, (3, 4, 5), True)])
+    prompted.network.has_initial_masks = True
+    before = prompted.masks()
+    share = torch.zeros(9, 10, 11)
+    share[2, 3:6, 4:7], share[3, 3:6, 4:7], share[7:9, 0, 0] = 1.0, 0.4, 1.0
+    prompted.set_mask(0, share)
+    masks = prompted.masks()
+    assert torch.equal(masks[0], MASK_LOGIT * (2 * share - 1))
+    given = share > 0.5
+    assert (masks[1][given & (before[1] > -MASK_LOGIT)] == -MASK_LOGIT).all() and (before[1][given] > 0).any()
+    kept = ~(given & (before[1] > -MASK_LOGIT))
+    assert torch.equal(masks[1][kept], before[1][kept]) and (before[1][given] < -MASK_LOGIT).any()
+    region = prompted._crop
+    assert prompted._state.as_given(0, region).all() and prompted._offset != (0, 0, 0)
+    box, values = prompted._state.given[0]
+    assert values.untyped_storage().nbytes() == 4 * values.numel() == 4 * 7 * 6 * 7  # memory of its box alone
+    prompted.undo()
+    assert torch.equal(prompted.masks(), before)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from msam_nn.inference.prompting.windows import Windows, bounding_box, common, seeded_objects
+from msam_nn.inference.prompting.windows import Windows, bounding_box, overlap, seeded_objects
 
 WINDOWS = Windows((8, 8, 8), (8, 20, 40))
 
@@ -16,9 +16,9 @@ def test_bounding_boxes():
 
 
 def test_what_boxes_share():
-    assert common(((0, 4), (2, 9), (1, 2)), ((2, 9), (0, 3), (1, 2))) == ((2, 4), (2, 3), (1, 2))
-    assert common(((0, 4),) * 3, ((4, 9),) * 3) is None
-    assert common(((0, 4),) * 3, ((2, 2),) * 3) is None
+    assert overlap(((0, 4), (2, 9), (1, 2)), ((2, 9), (0, 3), (1, 2))) == ((2, 4), (2, 3), (1, 2))
+    assert overlap(((0, 4),) * 3, ((4, 9),) * 3) is None
+    assert overlap(((0, 4),) * 3, ((2, 2),) * 3) is None
 
 
 def test_windows_are_moved_into_the_image():

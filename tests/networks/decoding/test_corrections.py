@@ -58,7 +58,7 @@ def test_it_is_what_prediction_does(exclusive):
             for k in range(2)
             if labels[b, k, p] >= 0
         ]
-        expected = honour_clicks(masks[b], clicks, sigma=SIGMA, exclusive=exclusive)
+        expected = honour_clicks(masks[b].clone(), clicks, sigma=SIGMA, exclusive=exclusive)
         torch.testing.assert_close(ours[b], expected, rtol=1e-4, atol=1e-4)
 
 
