@@ -37,6 +37,9 @@ from msam_nn.server.settings import Settings
 
 CT = (300, 512, 512)
 BALL = 40
+BESIDE = 15
+"""Voxels along each axis from the centre to where points fall, on either side in turn: outside the ball around the last
+one, since a point that is right already runs no network."""
 
 
 class BallNetwork(CorrectingMSAM):
@@ -142,10 +145,11 @@ def measure(address: str, image: np.ndarray, n_clicks: int, session: Stopwatch, 
     generator = np.random.default_rng(1)
     samples: dict[str, list[float]] = {"click": [], "cpu": [], "own": [], "changed": []}
     for number in range(n_clicks + 1):
-        voxel = [c + int(o) for c, o in zip(centre, generator.integers(-12, 13, 3), strict=True)]
+        aside = BESIDE if number % 2 else -BESIDE
+        voxel = [c + aside + int(o) for c, o in zip(centre, generator.integers(-3, 4, 3), strict=True)]
         session.read(), own.read()
         begin, cpu = time.perf_counter(), time.process_time()
-        client.add_point_interaction(voxel, bool(number % 3))
+        client.add_point_interaction(voxel, True)
         click = time.perf_counter() - begin
         if number == 0:
             times["first"] = click
