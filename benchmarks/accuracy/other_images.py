@@ -11,9 +11,9 @@ standard deviation). Clicks in the centre of the largest error, on whole volumes
 from __future__ import annotations
 
 import tempfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 from trained_model import TrainedModel, from_command_line
 
 from msam_nn.evaluation.clicks.protocol import run_protocol
+from msam_nn.evaluation.clicks.summary import SHOWN_CLICKS, scores_at, setbacks
 from msam_nn.evaluation.clicks.whole_volume import WholeVolume
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -58,7 +59,7 @@ CHANGES = (unchanged, noise, blur, gamma, bias_field)
 def changed_file(file: Path, change: Change, folder: Path) -> Path:
     """A changed copy of an image; the same file is always changed alike."""
     image = sitk.ReadImage(str(file))
-    generator = np.random.default_rng(zlib.crc32(file.name.encode()))
+    generator = np.random.default_rng(crc32(file.name.encode()))
     changed = sitk.GetImageFromArray(
         change(sitk.GetArrayFromImage(image).astype(np.float32), generator).astype(np.float32)
     )
@@ -68,28 +69,28 @@ def changed_file(file: Path, change: Change, folder: Path) -> Path:
 
 
 def clicked(model: TrainedModel, change: Change) -> pd.DataFrame:
-    """Dice of each case, the mean of its classes, by the number of clicks on each."""
+    """Scores of all cases, as :func:`run_protocol` returns them."""
     with tempfile.TemporaryDirectory() as folder:
         images = {case: [changed_file(file, change, Path(folder)) for file in f] for case, f in model.images.items()}
         protocol = WholeVolume(n_clicks=range(11))
         scores, failed = run_protocol(protocol, model.folder, (model.fold,), images, model.labels, model.device)
     for case, reason in failed.items():
         print(f"{case} failed: {reason}")
-    present = scores[scores.true_voxels > 0]
-    return present.groupby(["case", "clicks"]).dice.mean().unstack()
+    return scores
 
 
 def main() -> None:
     """Print a Markdown table."""
-    model, shown = from_command_line(__doc__), (0, 1, 3, 5, 10)
+    model = from_command_line(__doc__)
     print(f"\n{model.title}\n")
-    print(f"| images | cases | {' | '.join(map(str, shown))} | rounds after which Dice falls |")
-    print("|---" * (3 + len(shown)) + "|")
+    print(f"| images | cases | {' | '.join(map(str, SHOWN_CLICKS))} | rounds after which Dice falls |")
+    print("|---" * (3 + len(SHOWN_CLICKS)) + "|")
     for change in CHANGES:
-        dice = clicked(model, change)
-        falls = (dice.diff(axis="columns").iloc[:, 1:] < 0).to_numpy().mean()
-        means = " | ".join(f"{dice[n].mean():.3f}" for n in shown)
-        print(f"| {change.__name__.replace('_', ' ')} | {len(dice)} | {means} | {falls:.1%} |", flush=True)
+        scores = clicked(model, change)
+        # the last rows are the means of all classes
+        falls = setbacks(scores)["share of rounds"].iloc[-1]
+        means = " | ".join(f"{dice:.3f}" for dice in scores_at(scores, "dice").iloc[-1])
+        print(f"| {change.__name__.replace('_', ' ')} | {scores.case.nunique()} | {means} | {falls:.1%} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from msam_nn.evaluation.clicks.protocol import run_protocol
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.image import PromptedImage
-from msam_nn.inference.prompting.windows import Box
+from msam_nn.inference.prompting.windows import Box, slices
 from msam_nn.metrics.scores import TOLERANCE_MM
 from msam_nn.prompts.from_mask import bounds, objects
 from msam_nn.prompts.users import centre_of_largest_error
@@ -81,7 +81,7 @@ def acts_in_slice(piece: np.ndarray, box: Box, axis: int) -> Iterator[tuple[str,
     n = int(piece.sum(axis=tuple(a for a in range(3) if a != axis)).argmax())
     section = piece.take([n], axis)
     place = tuple((int(i.min()), int(i.max()) + 1) for i in np.nonzero(section))
-    section = section[tuple(slice(*b) for b in place)]
+    section = section[slices(place)]
     origin = [n if a == axis else 0 for a in range(3)]
     there = tuple((a + o + c, b + o + c) for (a, b), o, (c, _) in zip(place, origin, box, strict=True))
     lasso, scribble = torch.from_numpy(section), torch.from_numpy(middle_line(section))

@@ -18,7 +18,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import Tensor
 
 from msam_nn.inference.geometry import ImageGeometry
-from msam_nn.inference.prompting.windows import Box, bounding_box, overlap, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, overlap, shifted, slices
 
 SLAB = 1 << 24
 """Mask logits of a slab on the finer of the two grids, if a slice has no more; bounds memory."""
@@ -121,7 +121,7 @@ class OutputGrid:
             own = (np.arange(*bounds) - self.offset[n]) / self.scale[n]
             own = np.clip(own, 0, self.shape[self.axes[n]] - 1) - source[self.axes[n]].start
             values = _interpolated(values, n, own, outside_is_zero=True)
-        shares[tuple(slice(*bounds) for bounds in target)] = values
+        shares[slices(target)] = values
         return shares
 
     def across(self, shape: Sequence[int]) -> int | None:
@@ -141,11 +141,11 @@ class OutputGrid:
         inside = overlap(box, self.inside)
         if inside is None:
             return None
-        mask = mask[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(inside, box, strict=True))]
+        mask = mask[slices(inside, box)]
         found = bounding_box(mask)
         if found is None:
             return None
-        mask = mask[tuple(slice(*bounds) for bounds in found)]
+        mask = mask[slices(found)]
         own = shifted(found, [first for first, _ in inside])
         target = self.network_box(own)
         values = torch.from_numpy(np.ascontiguousarray(mask)).permute(self.axes)

@@ -96,8 +96,8 @@ class PromptedPredictor(nnUNetPredictor):
                 do not fit on the GPU nnU-Net begins anew, and the share stays at 1 meanwhile.
 
         Returns:
-            Mask logits ``(K, ...)`` of the padded image, in nnU-Net's half precision, where
-            background's logits are 0; None if it was stopped.
+            Mask logits ``(K, ...)`` of the padded image, in nnU-Net's half precision where background's are 0; None if
+            it was stopped.
         """
         image = prompted.padded_image
         n_windows = len(self._internal_get_sliding_window_slicers(image.shape[1:])) * len(self.list_of_parameters)

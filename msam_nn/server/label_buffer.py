@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from msam_nn.inference.prompting.history import History, Step
-from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, shifted, slices
 
 LABELS, DECIDED, HELD = range(3)
 """Layers: the result, the network's labels alone, and ``class + 1`` where the user drew (its negative: drew "not")."""
@@ -91,10 +91,10 @@ class LabelBuffer:
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
         """Replace a class by a mask, exactly; its drawings are forgotten."""
         boxes = [bounding_box(self._layers.any(0)), bounding_box(mask)]
-        box = enclosing([found for found in boxes if found is not None])
+        box = enclosing(boxes)
         if box is None:
             return
-        layers, mask = self._layers[_slices(box)].copy(), mask[_slices(box)[1:]]
+        layers, mask = self._layers[_slices(box)].copy(), mask[slices(box)]
         members = self.members[class_index]
         belongs = np.isin(layers[LABELS], members)
         layers[LABELS][belongs & ~mask] = 0
@@ -121,7 +121,7 @@ class LabelBuffer:
     def take_changes(self) -> Changes | None:
         """Everything that changed since the last call, and maybe some voxels around it; None for nothing."""
         box, self._unsent = enclosing(self._unsent), []
-        return box and Changes(box, self.labels[_slices(box)[1:]].copy())
+        return box and Changes(box, self.labels[slices(box)].copy())
 
     def _hold(self, layers: np.ndarray) -> None:
         """Make drawn voxels keep what was drawn."""
@@ -155,4 +155,4 @@ class LabelBuffer:
 
 def _slices(box: Box) -> tuple[slice, ...]:
     """Of all layers."""
-    return (slice(None), *(slice(*bounds) for bounds in box))
+    return (slice(None), *slices(box))

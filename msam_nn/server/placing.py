@@ -13,7 +13,7 @@ from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.placement import box_to_network
 from msam_nn.inference.prompting.boxes import DrawnBox
 from msam_nn.inference.prompting.clicks import Click
-from msam_nn.inference.prompting.windows import Box, bounding_box, shifted
+from msam_nn.inference.prompting.windows import Box, bounding_box, shifted, slices
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Placing:
         box = self.clipped(whole)
         if box is None:
             return None
-        drawn = drawn[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(box, whole, strict=True))]
+        drawn = drawn[slices(box, whole)]
         found = bounding_box(drawn)
         if found is None:
             return None
-        return shifted(found, [lower for lower, _ in box]), drawn[tuple(slice(*bounds) for bounds in found)]
+        return shifted(found, [lower for lower, _ in box]), drawn[slices(found)]
 
     def points_on(self, box: Box, drawn: np.ndarray, clicks: Sequence[Click]) -> list[tuple[int, int, int]]:
         """The drawn voxels (bool of the size of a box) nearest to clicks of the network's grid; the one in the middle

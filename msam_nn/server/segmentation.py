@@ -68,7 +68,7 @@ class Segmentation:
         self._buffer.start_class(class_index, mask)
         found = bounding_box(shares > 0)
         boxes = [self._buffer.decided_box(self.grid.inside), found and self.grid.own_box(found)]
-        self._label(enclosing([box for box in boxes if box is not None]), quietly=True)
+        self._label(enclosing(boxes), quietly=True)
         self._buffer.forget_history()
 
     def reset(self) -> None:
@@ -102,7 +102,7 @@ class Segmentation:
             origin = [lower for lower, _ in needed]
             seen = bounding_box(masks.amax(0) > 0)
             boxes = [self._buffer.decided_box(slab), seen and self.grid.own_box(shifted(seen, origin))]
-            target = enclosing([box for box in boxes if box is not None])
+            target = enclosing(boxes)
             target = target and overlap(target, slab)
             if target is not None:
                 labels = self.grid.labels(target, masks, origin, self._label_manager)

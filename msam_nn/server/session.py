@@ -31,7 +31,7 @@ from msam_nn.inference.geometry import ImageGeometry
 from msam_nn.inference.output_grid import OutputGrid
 from msam_nn.inference.prompt_file import PromptFile, prompts_text
 from msam_nn.inference.prompting.image import MAX_WINDOWS
-from msam_nn.inference.prompting.windows import Box, bounding_box
+from msam_nn.inference.prompting.windows import Box, bounding_box, slices
 from msam_nn.server.images import FileImage, SessionImage, ViewerImage
 from msam_nn.server.label_buffer import Changes, LabelBuffer
 from msam_nn.server.model import ServedModel
@@ -244,7 +244,7 @@ class InteractiveSession:
         if not self.model.refines_without_clicks:
             return False
         found = bounding_box(mask)
-        seen = found and segmentation.grid.drawn(found, mask[tuple(slice(*bounds) for bounds in found)])
+        seen = found and segmentation.grid.drawn(found, mask[slices(found)])
         if not seen:
             return False
         refine = segmentation.image.refine_mask

@@ -10,7 +10,7 @@ from operator import add
 import torch
 from torch import Tensor
 
-from msam_nn.inference.prompting.windows import Box, shifted
+from msam_nn.inference.prompting.windows import Box, shifted, slices
 from msam_nn.networks.layers.basic import Triple, gaussian_factors
 
 OUTERMOST = 2
@@ -89,7 +89,7 @@ class DrawnBox:
             near = min(OUTERMOST, upper - lower)
             for side in ((lower, lower + near), (upper - near, upper)):
                 bounds = [side if a == axis else self.box[a] for a in range(3)]
-                values = logits[tuple(slice(*b) for b in bounds)]
+                values = logits[slices(bounds)]
                 best = float(values.max())
                 if not -math.inf < best < REACHED:
                     continue

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from msam_nn.inference.prompting.mask_logits import MaskLogits
+from msam_nn.inference.prompting.windows import slices
 from msam_nn.networks.decoding.corrections import MARGIN
 
 CUT_OFF = 6.0
@@ -63,8 +64,7 @@ def honour_clicks(
                 torch.exp(-0.5 * ((torch.arange(*bounds, device=masks.device) - v) / s) ** 2)
                 for bounds, v, s in zip(region, click.voxel, sigma, strict=True)
             ]
-            place = tuple(slice(*bounds) for bounds in region)
-            masks[(click.class_index, *place)] += height * torch.einsum("d,h,w->dhw", *bumps)
+            masks[(click.class_index, *slices(region))] += height * torch.einsum("d,h,w->dhw", *bumps)
     for click in here:
         if all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True)):
             logits = masks[(slice(None), *click.voxel)].tolist()

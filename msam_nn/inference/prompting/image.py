@@ -108,7 +108,7 @@ class PromptedImage:
         """Current mask logits ``(K, D, H, W)`` of a box, in which every click holds (unless :attr:`honours_clicks` is
         off); of the whole image by default."""
         box = box or tuple((0, n) for n in self.shape)
-        region = tuple(slice(lower + o, upper + o) for (lower, upper), o in zip(box, self._offset, strict=True))
+        region = slices(shifted(box, self._offset))
         if not self.honours_clicks:
             return self._state.logits[(slice(None), *region)]
         return self._state.holding(region)
@@ -170,7 +170,7 @@ class PromptedImage:
 
         Raises: like :meth:`add_points`.
         """
-        region = tuple(slice(*bounds) for bounds in self._padded(class_index, box))
+        region = slices(self._padded(class_index, box))
         if not drawn.any():
             return None
         with self.step() as step:

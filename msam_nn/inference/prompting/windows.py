@@ -26,9 +26,9 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 """``((z0, z1), (y0, y1), (x0, x1))``, upper bounds excluded, as nnU-Net's bounding boxes."""
 
 
-def enclosing(boxes: Iterable[Box]) -> Box | None:
-    """The smallest box around boxes; None around none."""
-    boxes = list(boxes)
+def enclosing(boxes: Iterable[Box | None]) -> Box | None:
+    """The smallest box around boxes, of which None is nothing; None around none."""
+    boxes = [box for box in boxes if box is not None]
     if not boxes:
         return None
     axes = zip(*boxes, strict=True)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import Response
 from nnInteractive.inference.remote import _protocol as protocol
 
-from msam_nn.inference.prompting.windows import Box, bounding_box
+from msam_nn.inference.prompting.windows import Box, bounding_box, shifted, slices
 from msam_nn.server.images import ViewerImage
 from msam_nn.server.settings import Settings
 from msam_nn.server.transport.bodies import pack, read_body, unpack
@@ -273,8 +273,7 @@ def _tight(drawing: np.ndarray, about: DrawnInteraction, shape: tuple[int, ...])
     if drawn.shape != shape:
         raise Refused(f"The drawing has {drawn.shape} voxels where {shape} were announced.")
     found = bounding_box(drawn) or ((0, 1),) * 3
-    drawn = drawn[tuple(slice(*bounds) for bounds in found)].copy()
-    return tuple((lower + o, upper + o) for (lower, upper), o in zip(found, origin, strict=True)), drawn
+    return shifted(found, origin), drawn[slices(found)].copy()
 
 
 def _forget_quietly(tasks: set[asyncio.Task]) -> Callable[[asyncio.Task], None]:

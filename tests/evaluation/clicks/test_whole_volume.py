@@ -96,25 +96,22 @@ def test_a_click_a_class_and_round_and_rows_where_asked():
     assert rows[0]["wrong"] == 32 and rows[2]["wrong"] == 30
 
 
-def test_uniform_clicks_are_wrong_voxels_and_follow_the_seed():
-    def clicks(seed):
-        predictor = Predictor(as_logits(mask(), mask()))
-        evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(5,), strategies=["uniform"], seeds=[seed])
-        return predictor.clicks
+def clicks_of(strategy, n, seed):
+    """Of a user who finds two empty masks."""
+    predictor = Predictor(as_logits(mask(), mask()))
+    evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(n,), strategies=[strategy], seeds=[seed])
+    return predictor.clicks
 
-    first = clicks(1)
+
+def test_uniform_clicks_are_wrong_voxels_and_follow_the_seed():
+    first = clicks_of("uniform", 5, 1)
     assert all((mask(A), mask(B))[click.class_index][click.voxel] and click.positive for click in first)
-    assert first == clicks(1) != clicks(2)
+    assert first == clicks_of("uniform", 5, 1) != clicks_of("uniform", 5, 2)
 
 
 def test_clicks_in_slices_are_in_the_middle_of_their_error_and_follow_the_seed():
-    def clicks(seed):
-        predictor = Predictor(as_logits(mask(), mask()))
-        evaluate(predictor, Case([mask(A), mask(B)]), n_clicks=(4,), strategies=["slice"], seeds=[seed])
-        return predictor.clicks
-
-    first = clicks(1)
-    assert first == clicks(1) != clicks(2)
+    first = clicks_of("slice", 4, 1)
+    assert first == clicks_of("slice", 4, 1) != clicks_of("slice", 4, 2)
     middles = [
         {click_of_largest_section(mask(), target, (1, 1, 1), axis)[0] for axis in range(3)}
         for target in (mask(A), mask(B))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from msam_nn.inference.prompting.windows import Windows, bounding_box, overlap, seeded_objects
+from msam_nn.inference.prompting.windows import Windows, bounding_box, enclosing, overlap, seeded_objects
 
 WINDOWS = Windows((8, 8, 8), (8, 20, 40))
 
@@ -13,6 +13,11 @@ def test_bounding_boxes():
     mask[1, 2, 3] = mask[2, 4, 0] = True
     assert bounding_box(mask) == ((1, 3), (2, 5), (0, 4))
     assert bounding_box(torch.from_numpy(mask)) == ((1, 3), (2, 5), (0, 4))
+
+
+def test_what_encloses_boxes():
+    assert enclosing([((0, 1), (5, 6), (2, 3)), None, ((4, 9), (0, 2), (2, 3))]) == ((0, 9), (0, 6), (2, 3))
+    assert enclosing([None, None]) is None and enclosing([]) is None
 
 
 def test_what_boxes_share():
