@@ -216,14 +216,11 @@ def _method(name: object, entry: object, budget: str | None, clicks: bool | str,
                 )
                 trainer = ""
         found = _collect(problems, recursive_find_trainer_class_by_name, trainer) if trainer else None
-    asked = "clicks" in fields.content and bool(own_clicks)
-    promptable = found is not None and issubclass(found, PromptableTrainer)
-    if asked and found is not None and not promptable:
-        problems.append(f"Method {name}: {trainer} takes no clicks: leave clicks out.")
+    learns_clicks = found is not None and issubclass(found, PromptableTrainer)
     options = _words(problems, f"Method {name}", own_clicks) if isinstance(own_clicks, str) else ()
     if "-device" in options:
         problems.append(f"Method {name}: clicks takes no -device, which is the grid's.")
-    clicked = options if own_clicks and promptable else None
+    clicked = options if own_clicks and (learns_clicks or "clicks" in fields.content) else None
     return Method(str(name), trainer, plans, clicked, variant_of, note)
 
 

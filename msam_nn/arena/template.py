@@ -36,7 +36,7 @@ plans:                        # needed where options are, or where msam does not
     planner: MSAMPlanner
     options: -gpu_memory_target 8
 
-clicks: -n 5                  # msam clicks for every method that takes clicks: yes, no, or its options
+clicks: -n 5                  # msam clicks for every method that learns them: yes, no, or its options
 transfer: no                  # msam transfer between all data sets with the same channels and classes
 measure_prediction: yes       # the report times a prediction with each model
 tolerance: 1                  # of the NSD, in mm

@@ -10,12 +10,13 @@ from acvl_utils.cropping_and_padding.padding import pad_nd_image
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch import Tensor
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.inference.prompting.clicks import Click
 from msam_nn.inference.prompting.image import PromptedImage
 from msam_nn.inference.prompting.refiner import FeatureCache, WindowRefiner
 from msam_nn.inference.prompting.windows import Box
 from msam_nn.networks import PromptableNetwork
+from msam_nn.networks.following import FollowingNetwork
 from msam_nn.networks.layers.basic import Triple
 
 
@@ -48,12 +49,29 @@ class PromptedPredictor(nnUNetPredictor):
     def initialize_from_trained_model_folder(
         self, model_training_output_dir, use_folds, checkpoint_name="checkpoint_final.pth"
     ):
+        """Load a model; networks that take no clicks themselves get a
+        :class:`~msam_nn.networks.following.FollowingNetwork` around them.
+
+        Raises:
+            UnsupportedError: for 2D configurations.
+        """
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
-        if not isinstance(self.promptable, PromptableNetwork):
-            raise UserError(
-                f"{model_training_output_dir} holds a {type(self.network).__name__}, which takes no prompts: "
-                f"only M-SAM models can be clicked."
-            )
+        patch = self.configuration_manager.patch_size
+        if len(patch) != 3:
+            raise UnsupportedError(f"{model_training_output_dir} is 2D, and clicks are 3D: use a 3D configuration.")
+        if isinstance(self.promptable, PromptableNetwork):
+            return
+        is_compiled, network = self.promptable is not self.network, self.promptable
+        self.network = FollowingNetwork(
+            network,
+            patch_size=patch,
+            num_outputs=self.label_manager.num_segmentation_heads,
+            background=not self.label_manager.has_regions,
+            spacing=self.configuration_manager.spacing,
+        )
+        self.list_of_parameters = [{f"network.{k}": v for k, v in fold.items()} for fold in self.list_of_parameters]
+        if is_compiled:
+            self.network = torch.compile(self.network)
 
     @property
     def promptable(self) -> PromptableNetwork:

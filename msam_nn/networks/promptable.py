@@ -44,6 +44,7 @@ class PromptableNetwork(nn.Module, ABC):
         n_auto_stages: refinement stages of a prediction without prompts.
         has_initial_masks: the automatic stage only hands on masks that the features hold; a training then learns them
             beside the stages, not as one of them.
+        reads_features: a stage that goes on from masks needs the image's features; False spares them.
         voxels_per_length: voxels that count as equally far, per axis.
         click_reach: standard deviation in voxels, per axis, of the Gaussian by which prediction corrects a click that
             the network overlooked.
@@ -55,6 +56,7 @@ class PromptableNetwork(nn.Module, ABC):
     background: bool
     n_auto_stages: int
     has_initial_masks: bool = False
+    reads_features: bool = True
     voxels_per_length: tuple[float, float, float] = (1.0, 1.0, 1.0)
     click_reach: tuple[float, float, float]
     class_chunk: int = 8
@@ -149,6 +151,10 @@ class PromptableNetwork(nn.Module, ABC):
         if not self.background:
             return masks
         return torch.cat([torch.zeros_like(masks[:, :1]), masks], dim=1)
+
+    def relative_masks(self, logits: Tensor) -> Tensor:
+        """nnU-Net's logits ``(B, num_outputs, ...)`` as mask logits ``(B, K, ...)``: relative to the background's."""
+        return logits[:, 1:] - logits[:, :1] if self.background else logits
 
     def parameter_counts(self) -> tuple[int, int]:
         """Trained and all parameters."""

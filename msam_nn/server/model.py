@@ -68,7 +68,7 @@ class ServedModel:
         """From a folder of nnU-Net results.
 
         Raises:
-            UserError: if it holds no model that takes prompts.
+            UserError: if it holds a 2D model, or the second stage of a cascade.
         """
         on_device = torch.device(device).type == "cuda"
         predictor = PromptedPredictor(

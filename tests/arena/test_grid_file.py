@@ -26,6 +26,7 @@ def test_what_the_grid_says(arena):
     file = arena(
         methods={
             "nnU-Net": {"trainer": "nnUNetTrainer"},
+            "nnU-Net, clicked": {"trainer": "nnUNetTrainer", "budget": "3epochs", "clicks": True},
             "M-SAM": {"trainer": "MSAMTrainer", "plans": "MSAMPlans"},
             "clicks only": {"trainer": "SAMMed3DTrainer", "plans": "Mine", "clicks": "--start empty", "note": "n"},
             "ablation": {"trainer": "MSAMTrainer", "plans": "MSAMPlans", "budget": "3epochs", "variant_of": "M-SAM"},
@@ -36,6 +37,7 @@ def test_what_the_grid_says(arena):
     grid = read_grid(file)
     assert grid.methods == (
         Method("nnU-Net", "nnUNetTrainer_10cpuminutes", "nnUNetPlans", None),
+        Method("nnU-Net, clicked", "nnUNetTrainer_3epochs", "nnUNetPlans", ()),
         Method("M-SAM", "MSAMTrainer_10cpuminutes", "MSAMPlans", ("-n", "2")),
         Method("clicks only", "SAMMed3DTrainer_10cpuminutes", "Mine", ("--start", "empty"), note="n"),
         Method("ablation", "MSAMTrainer_3epochs", "MSAMPlans", ("-n", "2"), "M-SAM"),
@@ -48,7 +50,7 @@ def test_what_the_grid_says(arena):
     assert (grid.datasets, grid.folds, grid.seeds) == (("Dataset900_TumourPhantom",), (1, 0), (3, 4))
     assert grid.environment == {"nnUNet_compile": "0", "X": "2"}
     assert grid.folder == file.with_name("grid_arena") and grid.transfers == ()
-    assert grid.model(grid.methods[1]) == "MSAMTrainer_10cpuminutes__MSAMPlans__3d_fullres"
+    assert grid.model(grid.methods[2]) == "MSAMTrainer_10cpuminutes__MSAMPlans__3d_fullres"
 
 
 def test_one_value_is_a_list_of_one(arena):
@@ -78,7 +80,6 @@ def test_one_value_is_a_list_of_one(arena):
         ({"methods": {"a": {"trainer": "MSAMTrainr", "plans": "MSAMPlans"}}}, "did you mean MSAMTrainer?"),
         ({"methods": {"a": {"plans": "MSAMPlans"}}}, "Method a lacks trainer, the name of a trainer."),
         ({"methods": {"a": "MSAMTrainer"}}, "Method a has to be a mapping (key: value), not 'MSAMTrainer'."),
-        ({"methods": {"a": {"trainer": "nnUNetTrainer", "clicks": True}}}, "nnUNetTrainer takes no clicks"),
         ({"methods": {"a": {"trainer": "nnUNetTrainer", "plans": "Mine"}}}, "Plans Mine lacks planner"),
         ({"methods": {**M_SAM, "b": M_SAM["M-SAM"]}}, "Methods M-SAM and b are the same: MSAMTrainer on MSAMPlans."),
         ({"methods": {"a": {**M_SAM["M-SAM"], "variant_of": "a"}}}, "a variant of a, which is no other method."),

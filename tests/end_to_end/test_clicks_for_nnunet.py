@@ -67,19 +67,21 @@ def test_both_validate_alike(results):
     assert dice[0] == dice[1]
 
 
-def test_clicks_help(run, results, tmp_path):
-    run("msam", "clicks", *model(CLICKED), "-n", 5, "-o", tmp_path / "clicks")
+@pytest.mark.parametrize("trainer", [UNET, CLICKED])
+def test_clicks_help(run, results, tmp_path, trainer):
+    run("msam", "clicks", *model(trainer), "-n", 5, "-o", tmp_path / "clicks")
     scores = pd.read_csv(tmp_path / "clicks" / "clicks.csv").query("true_voxels > 0")
     dice = scores.groupby("clicks")["dice"].mean()
     assert dice[5] > dice[0]
 
 
-def test_recorded_clicks_are_followed_on_the_images_own_grid(run, results, predicted, images, tmp_path):
+@pytest.mark.parametrize("trainer", [UNET, CLICKED])
+def test_recorded_clicks_are_followed_on_the_images_own_grid(run, results, predicted, images, tmp_path, trainer):
     image = sitk.ReadImage(str(next(images.iterdir())))
     case = next(images.iterdir()).name.removesuffix("_0000.nii.gz")
     (tmp_path / "prompts.json").write_text(json.dumps({case: {"tumour": {"points": [[1, 3, 2, 1]]}}}))
     run(
-        "msam", "predict", *model(CLICKED), "-i", images, "-o", tmp_path / "out", "--prompts",
+        "msam", "predict", *model(trainer), "-i", images, "-o", tmp_path / "out", "--prompts",
         tmp_path / "prompts.json", "--automatic",
     )  # fmt: skip
     found = sitk.ReadImage(str(tmp_path / "out" / f"{case}.nii.gz"))

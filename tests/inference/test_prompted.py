@@ -1,13 +1,18 @@
+import json
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.inference.prompted import PromptedPredictor
 from msam_nn.inference.prompting import image as prompted_image
 from msam_nn.inference.prompting.clicks import Click
+from msam_nn.networks.following import FollowingNetwork
 from msam_nn.trainers.msam.trainer import MSAMTrainer
 
 from .fake_network import growing_predictor
@@ -261,3 +266,80 @@ def test_impossible_boxes_and_masks_are_refused(make_predictor, act, message):
     predictor.set_image(image(16, 32, 32), automatic=False)
     with pytest.raises(UserError, match=message):
         act(predictor)
+
+
+def counted(network, calls):
+    network.register_forward_hook(lambda *_: calls.append(1))
+    return network
+
+
+@pytest.fixture
+def nnunet_results(phantom_plans, small_unets, tmp_path):
+    """A folder as ``nnUNetv2_train`` leaves it, with two folds of a plain U-Net."""
+    plans, dataset_json = phantom_plans
+    plans["configurations"]["3d_fullres"]["architecture"] = small_unets["plain"]
+    for name, content in (("plans.json", plans), ("dataset.json", dataset_json)):
+        (tmp_path / name).write_text(json.dumps(content))
+    manager = PlansManager(plans)
+    for fold in range(2):
+        torch.manual_seed(fold)
+        network = nnUNetTrainer.build_network_architecture(manager, manager.get_configuration("3d_fullres"), 1, 3)
+        checkpoint = {"network_weights": network.state_dict(), "trainer_name": "nnUNetTrainer"}
+        checkpoint |= {"init_args": {"configuration": "3d_fullres"}, "inference_allowed_mirroring_axes": (0, 2)}
+        (tmp_path / f"fold_{fold}").mkdir()
+        torch.save(checkpoint, tmp_path / f"fold_{fold}" / "checkpoint_final.pth")
+    return tmp_path
+
+
+def loaded(folder, predictor_class=PromptedPredictor, folds=(0, 1)):
+    predictor = predictor_class(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(folder), folds)
+    return predictor
+
+
+def test_an_nnunet_that_never_saw_a_click_predicts_as_it_does(nnunet_results):
+    x = image(20, 40, 32)
+    expected = loaded(nnunet_results, nnUNetPredictor).predict_logits_from_preprocessed_data(x).float()
+    logits = loaded(nnunet_results).set_image(x)
+    assert torch.allclose(logits, expected - expected[:1], atol=1e-2)  # nnU-Net sums in half precision
+    assert torch.equal(logits.argmax(0), expected.argmax(0))
+
+
+def test_clicks_on_an_nnunets_masks_hold_and_run_no_network(nnunet_results):
+    predictor, calls = loaded(nnunet_results), []
+    before = predictor.set_image(image(20, 40, 32)).argmax(0)
+    for network in predictor.networks():
+        counted(network.network, calls)
+    voxels = [(0, 0, 0), (10, 20, 16), (19, 39, 31)]
+    for voxel in voxels:
+        logits = predictor.add_click(Click(1, voxel, positive=int(before[voxel]) != 2))
+    assert all((int(logits[(slice(None), *v)].argmax()) == 2) != (int(before[v]) == 2) for v in voxels)
+    assert calls == []
+
+
+def test_clicks_on_nothing_ask_an_nnunet_once_a_window_and_fold(nnunet_results):
+    predictor, calls = loaded(nnunet_results), []
+    predictor.set_image(image(16, 32, 32), automatic=False)
+    for network in predictor.networks():
+        counted(network.network, calls)
+    for voxel in ((8, 16, 16), (4, 20, 10)):
+        assert predictor.add_click(Click(0, voxel, True))[(slice(None), *voxel)].argmax() == 1
+    assert len(calls) == 2
+
+
+def test_a_compiled_nnunet_stays_compiled(nnunet_results, monkeypatch):
+    monkeypatch.setenv("nnUNet_compile", "1")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    predictor = loaded(nnunet_results, folds=(0,))
+    assert predictor.network is not predictor.promptable and isinstance(predictor.promptable, FollowingNetwork)
+    monkeypatch.delenv("nnUNet_compile")
+    x = image(16, 32, 32)
+    assert torch.allclose(predictor.set_image(x), loaded(nnunet_results, folds=(0,)).set_image(x), atol=1e-5)
+
+
+def test_2d_models_are_refused(nnunet_results):
+    plans = json.loads((nnunet_results / "plans.json").read_text())
+    plans["configurations"]["3d_fullres"]["patch_size"] = [32, 32]
+    (nnunet_results / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(UnsupportedError, match="is 2D"):
+        loaded(nnunet_results)

@@ -66,7 +66,7 @@ def run_protocol(
         A table with :data:`COLUMNS`, and the cases that failed with the reason.
 
     Raises:
-        UserError: if the model takes no prompts or needs another one's prediction, or a case has no truth or no image.
+        UserError: if the model is 2D or needs another one's prediction, or a case has no truth or no image.
     """
     predictor = PromptedPredictor(device=device, use_mirroring=False, allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(str(model_folder), tuple(folds))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import combinations, count
 from typing import Any
 
@@ -110,10 +111,10 @@ class WindowRefiner:
         mask = mask[None, None].to(self.device)
         classes = torch.tensor([class_index], device=self.device)
 
-        def stage(network: PromptableNetwork, features: Any, axes: tuple[int, ...]) -> Any:
+        def stage(network: PromptableNetwork, encoded: Callable[[], Any], axes: tuple[int, ...]) -> Any:
             state = network.resume(mask.flip(_dims(axes)), self._points(start, earlier, axes))
             points = self._points(start, [] if newest is None else [newest], axes)
-            return network.refine(features, points, state, classes)
+            return network.refine(encoded() if network.reads_features else None, points, state, classes)
 
         return self._mean_masks(start, stage)[0, 0].cpu()
 
@@ -124,17 +125,20 @@ class WindowRefiner:
         Returns:
             ``patch``-sized mask logits of a class, float32 on the CPU; and bool, where it wins against the others.
         """
-        masks = self._mean_masks(start, lambda network, features, _: network.refine(features, None, None))
+        masks = self._mean_masks(start, lambda network, encoded, _: network.refine(encoded(), None, None))
         found = foreground(masks, exclusive=self.networks[0].background)
         return masks[0, class_index].cpu(), found[0, class_index].cpu()
 
-    def _mean_masks(self, start: Triple, stage: Callable[[PromptableNetwork, Any, tuple[int, ...]], Any]) -> Tensor:
-        """Mask logits ``(1, k, ...)`` of the states that a stage leads to with each network and mirrored window."""
+    def _mean_masks(
+        self, start: Triple, stage: Callable[[PromptableNetwork, Callable[[], Any], tuple[int, ...]], Any]
+    ) -> Tensor:
+        """Mask logits ``(1, k, ...)`` of the states that a stage leads to with each network and mirrored window; it
+        calls what gives it the features."""
         total = 0
         with torch.autocast(self.device.type) if self.device.type == "cuda" else nullcontext():
             for fold, network in enumerate(self.networks):
                 for axes in self.flips:
-                    state = stage(network, self._encoded(start, fold, axes), axes)
+                    state = stage(network, partial(self._encoded, start, fold, axes), axes)
                     total = total + network.masks(state).float().flip(_dims(axes))
         return total / (len(self.networks) * len(self.flips))
 

@@ -115,10 +115,6 @@ class MSAMUNet(PromptableNetwork):
                 outputs.append(head(below))
         return (outputs[::-1] if decoder.deep_supervision else outputs[-1]), features[::-1]
 
-    def relative_masks(self, logits: Tensor) -> Tensor:
-        """nnU-Net's logits ``(B, num_outputs, ...)`` as mask logits ``(B, K, ...)``."""
-        return logits[:, 1:] - logits[:, :1] if self.background else logits
-
     def encode(self, image: Tensor) -> UNetFeatures:
         return self._features(*self.run_unet(image))
 

@@ -21,20 +21,21 @@ def _(world):
     return world.serve("-f", "0", "4")
 
 
-@attempt("serving a model that takes no prompts", "takes no prompts")
+@attempt("serving a 2D model", "clicks are 3D")
 def _(world):
     file = world.model / "fold_0" / "checkpoint_final.pth"
     checkpoint = torch.load(file, weights_only=False)
     plans = json.loads((world.model / "plans.json").read_text(encoding="utf-8"))
-    kernels, n_stages = [[3, 3, 3]] * 2, 2
-    plans["configurations"]["3d_fullres"]["architecture"] = {
+    configuration, n_stages = plans["configurations"]["3d_fullres"], 2
+    configuration |= {"patch_size": [32, 32], "spacing": [1.0, 1.0]}
+    configuration["architecture"] = {
         "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
         "arch_kwargs": {
             "n_stages": n_stages,
             "features_per_stage": [4, 8],
-            "conv_op": "torch.nn.modules.conv.Conv3d",
-            "kernel_sizes": kernels,
-            "strides": [[1, 1, 1], [2, 2, 2]],
+            "conv_op": "torch.nn.modules.conv.Conv2d",
+            "kernel_sizes": [[3, 3]] * 2,
+            "strides": [[1, 1], [2, 2]],
             "n_conv_per_stage": [1, 1],
             "n_conv_per_stage_decoder": [1],
             "conv_bias": True,
@@ -42,7 +43,7 @@ def _(world):
         "_kw_requires_import": ["conv_op"],
     }
     (world.model / "plans.json").write_text(json.dumps(plans), encoding="utf-8")
-    network = PlainConvUNet(1, n_stages, [4, 8], torch.nn.Conv3d, 3, [1, 2], 1, 3, 1, conv_bias=True)
+    network = PlainConvUNet(1, n_stages, [4, 8], torch.nn.Conv2d, 3, [1, 2], 1, 3, 1, conv_bias=True)
     checkpoint.update(trainer_name="nnUNetTrainer", network_weights=network.state_dict())
     torch.save(checkpoint, file)
     return world.serve()
