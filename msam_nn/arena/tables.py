@@ -12,7 +12,7 @@ from msam_nn.evaluation.clicks.summary import scores_at
 from msam_nn.evaluation.scoring import ELLIPSOID
 from msam_nn.evaluation.transfer import AFTER, BEFORE, transfer_table
 from msam_nn.metrics.ranking import cliques, critical_difference, friedman, mean_ranks
-from msam_nn.metrics.statistics import case_mean, paired_tests
+from msam_nn.metrics.statistics import case_mean, paired_tests, side_by_side
 from msam_nn.metrics.summary import MEAN_OF_CLASSES, METRICS, summarise, summary_table
 
 SHOWN = ("dice", "nsd", "lesion_f1")
@@ -102,13 +102,11 @@ class Ranks:
 def ranks(results: Results) -> Ranks | None:
     """None with fewer than two methods."""
     models = results.scores[results.scores["method"] != ELLIPSOID]
-    values = mean_of_classes(over_seeds(models, "dataset")).pivot(
-        index=["dataset", "case"], columns="method", values="dice"
-    )
-    present = values.groupby(level="dataset").count().gt(0).all()
-    names = [method.name for method in results.grid.methods if present.get(method.name, False)]
-    left_out = [name for name in values.columns if name not in names]
-    values = values[names].dropna()
+    scores = mean_of_classes(over_seeds(models, "dataset"))
+    n_datasets = scores.groupby("method", sort=False)["dataset"].nunique()
+    names = [m.name for m in results.grid.methods if n_datasets.get(m.name, 0) == scores["dataset"].nunique()]
+    left_out = [name for name in sorted(n_datasets.index) if name not in names]
+    values = side_by_side(scores[scores["method"].isin(names)], "dice", ["dataset", "case"])
     if len(names) < 2 or values.empty:
         return None
     difference, of_methods = critical_difference(len(names), len(values)), mean_ranks(values)

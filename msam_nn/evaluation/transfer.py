@@ -199,7 +199,7 @@ def transfer_table(scores: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``metric, label, cases``, the mean of every method, and with ``before`` also ``difference``, its
-        bootstrap interval ``low, high`` over cases, and ``rate``, these of the cases that have both values.
+        bootstrap interval ``low, high`` over cases, and ``rate``, these of the cases where one of them has a value.
     """
     methods = list(scores["method"].unique())
     means = summarise(scores).query("metric in @TRANSFERRED_METRICS")
@@ -237,20 +237,20 @@ def transfer_markdown(transfer: Transfer, table: pd.DataFrame, source: str, tole
     if transfer.in_domain:
         lines.append(
             "Before: the model trained on the target. After: the source's model, without training there. Difference: "
-            "after minus before where both have a value, with its 95 % bootstrap interval over cases. Rate: that "
-            "difference / before, of the same cases."
+            "after minus before where one of them has a value, with its 95 % bootstrap interval over cases; where the "
+            "other is rightly empty beside a false alarm, it counts 1. Rate: that difference / before, of the same cases."
         )
     return "\n\n".join(lines) + "\n"
 
 
 def _pairs(scores: pd.DataFrame, metric: str, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """Before and after, ``(cases, classes)``, NaN in both where one is not defined; every class where the label is
-    none, so for the foreground."""
+    """Before and after, ``(cases, classes)``, NaN in both where neither is defined, and 1 for the one that is rightly
+    empty beside the other's false alarm; every class where the label is none, so for the foreground."""
     of_label = scores[scores["label"] == label] if label in set(scores["label"]) else scores
     before, after = (
         of_label[of_label["method"] == method].pivot(index="case", columns="label", values=metric)
         for method in (BEFORE, AFTER)
     )
     before, after = (side.to_numpy(float) for side in before.align(after))
-    paired = np.isfinite(before) & np.isfinite(after)
-    return np.where(paired, before, np.nan), np.where(paired, after, np.nan)
+    neither = np.isnan(before) & np.isnan(after)
+    return tuple(np.where(neither, np.nan, np.nan_to_num(side, nan=1.0)) for side in (before, after))

@@ -72,11 +72,25 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def paired_tests(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Compare every two methods on the cases where both have a value.
+def side_by_side(scores: pd.DataFrame, metric: str, cases: str | Sequence[str] = "case") -> pd.DataFrame:
+    """A row a case, a column a method: the cases that every method has and at least one has a value for.
+
+    Where nothing is and nothing was predicted the value is undefined. Beside another method's false alarm, which counts
+    0, it counts 1: otherwise false alarms would cost nothing in a comparison.
 
     Arguments:
-        scores: columns ``method, case, label`` and the metrics; a method has each case once.
+        scores: columns ``method``, those of ``cases``, and the metric, whose best value is 1.
+    """
+    table = scores.fillna({metric: 1.0}).pivot(index=cases, columns="method", values=metric)
+    has_value = scores[scores[metric].notna()].set_index(cases).index
+    return table[table.index.isin(has_value)].dropna()
+
+
+def paired_tests(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Compare every two methods on the cases of :func:`side_by_side`.
+
+    Arguments:
+        scores: columns ``method, case, label`` and the metrics, whose best value is 1; a method has each case once.
 
     Returns:
         Columns ``metric, label, first, second, cases, difference, low, high, p, p_holm``. The difference is the mean
@@ -85,9 +99,10 @@ def paired_tests(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     rows = []
     for metric in metrics:
         for label in scores["label"].unique():
-            table = scores[scores["label"] == label].pivot(index="case", columns="method", values=metric)
+            of_label = scores[scores["label"] == label]
             for first, second in combinations(scores["method"].unique(), 2):
-                difference = (table[first] - table[second]).dropna().to_numpy()
+                table = side_by_side(of_label[of_label["method"].isin((first, second))], metric)
+                difference = (table[first] - table[second]).to_numpy()
                 rows.append((
                     metric, label, first, second, len(difference), case_mean(difference[:, None]),
                     *bootstrap_interval(difference[:, None]), wilcoxon(difference),

@@ -88,13 +88,13 @@ def test_difference_and_rate_by_hand():
     assert list(table.index) == ["dice", "iou", "nsd"]
 
 
-def test_difference_and_rate_are_of_the_cases_that_have_both():
-    """Without a tumour Dice before is undefined, and 0 after a false finding."""
+def test_a_false_finding_after_counts_where_nothing_was_found_before():
+    """Without a tumour Dice before is undefined, which counts 1 here, and 0 after a false finding."""
     table = scores(before=["half", "all", "all"], after=["half", "all", "none"])
     table.loc[(table["method"] == "before") & (table["case"] == 2), "dice"] = np.nan
     dice = transfer_table(table).set_index("metric").loc["dice"]
-    assert dice["difference"] == dice["rate"] == dice["low"] == dice["high"] == 0
-    assert dice["after"] == pytest.approx(5 / 9)
+    assert dice["difference"] == pytest.approx(-1 / 3) and dice["rate"] == pytest.approx(-1 / 3 / (8 / 9))
+    assert (dice["before"], dice["after"]) == pytest.approx((5 / 6, 5 / 9))
 
 
 @pytest.mark.parametrize(

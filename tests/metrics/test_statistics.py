@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msam_nn.metrics.statistics import bootstrap_interval, case_mean, holm, paired_tests, wilcoxon
+from msam_nn.metrics.statistics import bootstrap_interval, case_mean, holm, paired_tests, side_by_side, wilcoxon
 
 NAN = np.nan
 
@@ -54,11 +54,29 @@ def test_wilcoxon_by_hand():
 
 
 def test_pairs_are_matched_by_case_and_undefined_ones_left_out():
-    a = {"method": "A", "case": list("pqrs"), "label": "tumour", "dice": [0.9, 0.8, 0.7, NAN]}
-    b = {"method": "B", "case": list("srqp"), "label": "tumour", "dice": [0.1, 0.5, 0.6, 0.7]}
+    a = {"method": "A", "case": list("pqrst"), "label": "tumour", "dice": [0.9, 0.8, 0.7, NAN, 0.5]}
+    b = {"method": "B", "case": list("srqp"), "label": "tumour", "dice": [NAN, 0.5, 0.6, 0.7]}
     tests = paired_tests(pd.concat([pd.DataFrame(a), pd.DataFrame(b)]), ["dice"])
     assert len(tests) == 1
     row = tests.iloc[0]
     assert (row["first"], row["second"], row["cases"]) == ("A", "B", 3)
     assert row["difference"] == pytest.approx(0.2)
     assert row["p"] == row["p_holm"] == pytest.approx(0.25)
+
+
+def test_false_alarms_cost_the_method_that_gives_them():
+    """Twenty tumours, on which B is better by 0.001, and ten healthy cases, on which it finds something: its mean
+    difference is (20 * 0.001 - 10) / 30."""
+    cases = range(30)
+    a = pd.DataFrame({"method": "A", "case": cases, "label": "tumour", "dice": [0.8] * 20 + [NAN] * 10})
+    b = pd.DataFrame({"method": "B", "case": cases, "label": "tumour", "dice": [0.801] * 20 + [0.0] * 10})
+    (row,) = paired_tests(pd.concat([b, a]), ["dice"]).to_dict("records")
+    assert (row["first"], row["cases"]) == ("B", 30) and row["difference"] == pytest.approx(-9.98 / 30)
+
+
+def test_side_by_side_are_the_cases_that_all_have():
+    """p: A is rightly empty; q: both are, which tells nothing; r: B lacks it."""
+    a = pd.DataFrame({"method": "A", "case": list("pqr"), "dice": [NAN, NAN, 0.5]})
+    b = pd.DataFrame({"method": "B", "case": list("pq"), "dice": [0.0, NAN]})
+    table = side_by_side(pd.concat([a, b]), "dice")
+    assert table.index.to_list() == ["p"] and table.loc["p"].to_dict() == {"A": 1.0, "B": 0.0}

@@ -24,8 +24,9 @@ COUNTS_NOTE = (
     "where there is something; Dice is 0, HD95 infinite and left out of its mean."
 )
 TESTS_NOTE = (
-    "Mean difference, first minus second, over the cases where both have a value [95 % bootstrap interval]; p of the "
-    "two-sided Wilcoxon signed-rank test, and after Holm's correction for all rows of this table."
+    "Mean difference, first minus second, over the cases where one of them has a value [95 % bootstrap interval]; where "
+    "the other is rightly empty beside a false alarm, it counts 1. p of the two-sided Wilcoxon signed-rank test, and "
+    "after Holm's correction for all rows of this table."
 )
 COSTS_NOTE = (
     "Training time is wall-clock by nnU-Net's logs, on whatever machine it ran. Prediction, if measured, is one case "
