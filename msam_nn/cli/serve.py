@@ -90,21 +90,24 @@ def run(args: argparse.Namespace) -> int:
 def welcome(settings) -> str:
     """Where to click."""
     classes = ", ".join(f"{c.name} ({c.label})" for c in settings.model.classes)
-    target = settings.model.classes[settings.class_index].name
+    channels = settings.model.channel_names
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{settings.port}"
     key = "" if settings.api_key is None else ", API key as given to --api-key"
-    lines = [
-        ("model", settings.model_name),
-        ("classes", f"{classes}; Slicer, napari and MITK segment {target} (--label NAME chooses)"),
-        ("browser", f"{address}/"),
-        ("3D Slicer", f"module nnInteractive > Configuration > Remote: server {address}{key}"),
-        ("napari", f"Plugins > nnInteractive > Remote: server {address}{key}"),
-        ("MITK", f"Preferences > nnInteractive: inference mode remote, server {address}{key}"),
-    ]
+    lines = [("model", settings.model_name), ("classes", classes), ("browser", f"{address}/")]
+    if len(channels) == 1:
+        target = settings.model.classes[settings.class_index].name
+        lines += [
+            ("3D Slicer", f"module nnInteractive > Configuration > Remote: server {address}{key}"),
+            ("napari", f"Plugins > nnInteractive > Remote: server {address}{key}"),
+            ("MITK", f"Preferences > nnInteractive: inference mode remote, server {address}{key}"),
+            ("", f"they segment {target} (--label NAME chooses)"),
+        ]
+    else:
+        lines.append(("viewers", f"send one channel, and this model takes {len(channels)} ({', '.join(channels)})"))
     if settings.save_to is not None:
         lines.append(("saved to", str(settings.save_to)))
-    return "\n".join([*(f"{what + ':':<11}{text}" for what, text in lines), "Ctrl+C ends the server."])
+    return "\n".join([*(f"{what and what + ':':<11}{text}" for what, text in lines), "Ctrl+C ends the server."])
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:

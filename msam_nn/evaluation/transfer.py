@@ -238,7 +238,7 @@ def transfer_markdown(transfer: Transfer, table: pd.DataFrame, source: str, tole
         lines.append(
             "Before: the model trained on the target. After: the source's model, without training there. Difference: "
             "after minus before where one of them has a value, with its 95 % bootstrap interval over cases; where the "
-            "other is rightly empty beside a false alarm, it counts 1. Rate: that difference / before, of the same cases."
+            "other is rightly empty beside a false alarm, it counts 1. Rate: that difference / before, of these cases."
         )
     return "\n\n".join(lines) + "\n"
 

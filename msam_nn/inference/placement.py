@@ -125,7 +125,7 @@ def box_to_network(bounds: Sequence[float], space: str, geometry: ImageGeometry,
         corners -= 0.5  # the edge of a voxel lies half a voxel before its centre
     edge = np.array(geometry.file_shape) - 0.5
     lowest, highest = corners.min(0), corners.max(0)
-    thin = np.flatnonzero(highest - lowest < 1 + 1e-3)
+    thin = np.flatnonzero(highest - lowest < 1 + 1e-2)
     if space == "world":  # only what misses the image belongs elsewhere
         lowest, highest = highest, lowest
     if (lowest < -0.51).any() or (highest > edge + 0.01).any():

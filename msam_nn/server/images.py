@@ -13,6 +13,7 @@ import numpy as np
 from msam_nn.errors import UserError
 from msam_nn.image_files import insist_on_sound_images
 from msam_nn.inference.geometry import ImageGeometry
+from msam_nn.inference.prompting.windows import bounding_box
 from msam_nn.server.model import ServedModel
 
 MOST_NETWORK_VOXELS = 1 << 28
@@ -55,8 +56,7 @@ class ViewerImage:
         usable = spacing is not None and len(spacing) == 3 and all(np.isfinite(s) and s > 0 for s in spacing)
         self.spacing = [float(s) for s in spacing] if usable else model.spacing
         insist_on_size(model, self.shape, self.spacing)
-        if not array.any():
-            raise UserError("The image is empty: all its voxels are 0.")
+        insist_on_content(model, array, self.spacing)
         self._array: np.ndarray | None = array
 
     def read(self) -> tuple[np.ndarray, dict]:
@@ -92,8 +92,7 @@ class FileImage:
         insist_on_sound_images(self._files, len(self._model.channel_names))
         reader = self._model.predictor.plans_manager.image_reader_writer_class()
         array, properties = reader.read_images([str(file) for file in self._files])
-        if not array.any():
-            raise UserError("The image is empty: all its voxels are 0.")
+        insist_on_content(self._model, array, self.spacing)
         return array, properties
 
     def nifti(self, labels: np.ndarray) -> bytes:
@@ -126,6 +125,22 @@ def insist_on_size(model: ServedModel, shape: Sequence[int], spacing: Sequence[f
         raise UserError(
             f"An image of {tuple(shape)} voxels with a spacing of {shown} mm would have {tuple(voxels)} for this "
             f"model: is the spacing right?"
+        )
+
+
+def insist_on_content(model: ServedModel, array: np.ndarray, spacing: Sequence[float]) -> None:
+    """Raises UserError if voxels ``(C, z, y, x)`` are all 0, or no numbers, which count as 0; and if what is not 0, to
+    which nnU-Net crops an image, would be no voxel wide for the model."""
+    content = array != 0
+    if array.dtype.kind == "f":
+        content &= np.isfinite(array)
+    box = bounding_box(content.any(0))
+    if box is None:
+        raise UserError("The image is empty: all its voxels are 0.")
+    shape = [upper - lower for lower, upper in box]
+    if min(model.network_shape(shape, spacing)) < 1:
+        raise UserError(
+            f"Only {tuple(shape)} voxels of the image are not 0, less than one of the model's: is it the right image?"
         )
 
 

@@ -27,7 +27,8 @@ class LabelBuffer:
     """The segmentation of one image on its own grid.
 
     A voxel follows the network where the network changes its mind, so that a given mask stays as it was elsewhere; what
-    the user drew holds, the newest drawing first.
+    the user drew holds, the newest drawing first. A prompt inside an older drawing that said the opposite takes that
+    back where the network follows the prompt.
 
     Arguments:
         shape: voxels per axis.
@@ -66,11 +67,22 @@ class LabelBuffer:
         """All changes inside are one step of the history; after an error there are none."""
         return self._history.step(self._exchange)
 
-    def decide(self, box: Box, labels: np.ndarray, *, quietly: bool = False) -> None:
-        """Take the network's labels of a box; quietly, only what it says from now on counts."""
+    def decide(
+        self, box: Box, labels: np.ndarray, *, quietly: bool = False, taken_back: tuple[int, bool] | None = None
+    ) -> None:
+        """Take the network's labels of a box; quietly, only what it says from now on counts.
+
+        Arguments:
+            taken_back: class and kind (positive or not) of drawings that do not hold where the network now says the
+                opposite.
+        """
         layers = self._layers[_slices(box)].copy()
         changed = layers[DECIDED] != labels
         layers[DECIDED] = labels
+        if taken_back is not None:
+            class_index, positive = taken_back
+            opposite = changed & (np.isin(labels, self.members[class_index]) != positive)
+            layers[HELD][opposite & (layers[HELD] == _code(class_index, positive))] = 0
         if not quietly:
             np.copyto(layers[LABELS], layers[DECIDED], where=changed)
             self._hold(layers)
@@ -81,15 +93,18 @@ class LabelBuffer:
         found = bounding_box(self._layers[_slices(box)][DECIDED])
         return found and shifted(found, [first for first, _ in box])
 
-    def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> None:
-        """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it."""
+    def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> bool:
+        """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it; returns whether an older
+        drawing said the opposite of one of them."""
         layers = self._layers[_slices(box)].copy()
-        layers[HELD][drawn] = class_index + 1 if positive else -(class_index + 1)
+        contradicts = bool((layers[HELD][drawn] == _code(class_index, not positive)).any())
+        layers[HELD][drawn] = _code(class_index, positive)
         self._hold(layers)
         self._replace(box, layers)
+        return contradicts
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
-        """Replace a class by a mask, exactly; its drawings are forgotten."""
+        """Replace a class by a mask, exactly."""
         boxes = [bounding_box(self._layers.any(0)), bounding_box(mask)]
         box = enclosing(boxes)
         if box is None:
@@ -99,7 +114,6 @@ class LabelBuffer:
         belongs = np.isin(layers[LABELS], members)
         layers[LABELS][belongs & ~mask] = 0
         layers[LABELS][mask & ~belongs] = members[0]
-        layers[HELD][np.abs(layers[HELD]) == class_index + 1] = 0
         self._replace(box, layers)
 
     def undo(self) -> None:
@@ -151,6 +165,11 @@ class LabelBuffer:
         if changed is not None:
             self._unsent.append(shifted(changed, [first for first, _ in box]))
         return before
+
+
+def _code(class_index: int, positive: bool) -> int:
+    """What :data:`HELD` holds where something was drawn."""
+    return class_index + 1 if positive else -(class_index + 1)
 
 
 def _slices(box: Box) -> tuple[slice, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
@@ -56,9 +56,10 @@ class Segmentation:
         """
         with nullcontext() if act is None else self.image.step(), self._buffer.step():
             changed = None if act is None else act()
-            if drawn is not None:
-                self._buffer.hold(*drawn)
-            self._label(changed and self.grid.own_box(changed))
+            taken_back = None
+            if drawn is not None and self._buffer.hold(*drawn):
+                taken_back = drawn.class_index, not drawn.positive
+            self._label(changed and self.grid.own_box(changed), taken_back=taken_back)
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
         """Start a class from a bool mask on the image's own grid, before any click; that cannot be undone."""
@@ -94,8 +95,12 @@ class Segmentation:
             self.image.redo()
         self._buffer.redo()
 
-    def _label(self, box: Box | None, *, quietly: bool = False) -> None:
-        """Label a box of the image as the network's masks are, where there are, or were, any labels."""
+    def _label(self, box: Box | None, **decided: Any) -> None:
+        """Label a box of the image as the network's masks are, where there are, or were, any labels.
+
+        Arguments:
+            decided: options of :meth:`LabelBuffer.decide`.
+        """
         for slab in self.grid.slabs(box, self.image.network.num_classes) if box else ():
             needed = self.grid.network_box(slab)
             masks = self.image.masks(needed)
@@ -106,4 +111,4 @@ class Segmentation:
             target = target and overlap(target, slab)
             if target is not None:
                 labels = self.grid.labels(target, masks, origin, self._label_manager)
-                self._buffer.decide(target, labels, quietly=quietly)
+                self._buffer.decide(target, labels, **decided)

@@ -71,6 +71,7 @@ class Model:
         name, label = "tumour", 2
 
     classes = [Class]
+    channel_names = ["CT"]
 
 
 def test_it_says_where_to_click():
@@ -78,6 +79,14 @@ def test_it_says_where_to_click():
     for words in ("tumour (2)", "browser:   http://[::1]:99/", "3D Slicer", "napari", "MITK", "API key"):
         assert words in said
     assert "sesame" not in said and "saved to" not in said
+
+
+def test_it_says_that_viewers_send_one_channel():
+    class Fused(Model):
+        channel_names = ["CT", "PET"]
+
+    said = welcome(Settings(Fused))
+    assert "viewers:   send one channel, and this model takes 2 (CT, PET)" in said and "Slicer" not in said
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "[::1]", "localhost"])

@@ -42,6 +42,16 @@ def straight(tmp_path):
     return ImageGeometry.from_file(Path(files[0])), Path(files[0]), mask
 
 
+def test_flat_boxes_in_mm_are_flat_though_their_bounds_are_rounded(tmp_path):
+    """To a thousandth of a mm, as msam prompts writes them: two in a thousand of a voxel of 0.4883 mm."""
+    files, _ = write_case(tmp_path, np.diag([0.4883, 0.4883, 0.4883, 1.0]))
+    geometry = ImageGeometry.from_file(Path(files[0]))
+    for first in range(10):
+        box = (first, first + 1, 4, 12, 5, 14)
+        bounds = [round(float(v), 3) for v in geometry.box_to_world(box)]
+        assert box_to_network(bounds, "world", geometry, "it").through == 0
+
+
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     "axes, signs", [((0, 1, 2), (1, 1, 1)), ((0, 1, 2), (-1, 1, -1)), ((1, 2, 0), (1, -1, 1)), ((2, 0, 1), (-1, -1, 1))]

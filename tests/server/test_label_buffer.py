@@ -63,6 +63,21 @@ def test_drawings_hold_and_the_newest_counts():
     assert b.labels.sum() == 1
 
 
+def test_a_drawing_that_was_taken_back_follows_the_network_where_it_says_the_opposite():
+    b = buffer()
+    b.decide(BOX, full(1))
+    assert not b.hold(BOX, full(True), 0, False)  # erased; the network follows
+    b.decide(BOX, full(0))
+    click = ((1, 2), (1, 2), (2, 3))
+    assert b.hold(click, np.ones((1, 1, 1), bool), 0, True)
+    labels = full(0)
+    labels[0] = 1
+    b.decide(BOX, labels, taken_back=(0, False))
+    assert (b.labels[1] == 1).sum() == 9 and not b.labels[2].any()
+    b.decide(BOX, full(1))
+    assert not b.labels[2].any(), "the rest of the drawing holds"
+
+
 def test_another_class_gives_way_to_a_given_one():
     b = buffer()
     b.decide(WHOLE, np.full(SHAPE, 2))

@@ -93,6 +93,12 @@ def test_drawings_with_and_without_a_box(client, kind):
         add(np.ones((1, 2, 3), np.uint8), True, interaction_bbox=[[9, 10], [6, 8], [12, 16]])
 
 
+def test_a_refusal_is_said_on_the_terminal(client, caplog):
+    with pytest.raises(httpx.HTTPStatusError, match="400"):
+        client.set_image(np.ones((2, 8, 8, 8)))
+    assert "set_image: The image has 2 channel(s)" in caplog.text
+
+
 def test_undo_goes_back_step_by_step(client):
     client.add_point_interaction(middle(ROD), True)
     client.add_point_interaction(middle(BALL), True)

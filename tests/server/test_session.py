@@ -54,6 +54,26 @@ def test_coordinates_are_rounded_and_the_border_is_generous(session):
     assert session.prompts().cases["image"]["organ"].points == ((9, 6, 0, 0),)
 
 
+def test_a_click_inside_what_was_erased_brings_it_back(session):
+    """But for the voxels that the network was clicked on for it, which hold, and what is corrected around them."""
+    session.add_point(middle(ROD), True)
+    half = (*ROD[:2], (ROD[2][0], middle(ROD)[2]))
+    session.add_box(half, positive=False)
+    erased = session.mask.copy()
+    assert not erased[inside(SHAPE, half)].any()
+    session.add_point(middle(half), True)
+    assert session.mask[inside(SHAPE, half)].mean() > 0.9
+    session.undo()
+    assert np.array_equal(session.mask, erased)
+
+
+def test_a_click_beside_what_was_erased_leaves_it_erased(session):
+    half = (*ROD[:2], (ROD[2][0], middle(ROD)[2]))
+    session.add_box(half, positive=False)
+    session.add_point((*middle(ROD)[:2], ROD[2][1] - 1), True)
+    assert np.array_equal(session.mask, inside(SHAPE, ROD) & ~inside(SHAPE, half))
+
+
 def test_of_clicks_on_one_voxel_the_newest_is_told(session):
     for positive in (True, False):
         session.add_point((9, 6, 5), positive)
@@ -354,6 +374,10 @@ def test_what_cannot_be_segmented_is_refused_with_a_sentence(model):
         session.set_image(np.ones((2, 4, 4, 4)))
     with pytest.raises(UserError, match="empty"):
         session.set_image(np.zeros((1, 4, 4, 4)))
+    with pytest.raises(UserError, match="empty"):
+        session.set_image(np.full((1, 4, 4, 4), np.nan))
+    with pytest.raises(UserError, match=r"Only \(2, 4, 4\) voxels"):
+        session.set_image(np.pad(np.ones((1, 2, 4, 4)), ((0, 0), (9, 9), (0, 0), (0, 0))), (0.2, 1, 1))
     with pytest.raises(UserError, match="is the spacing right"):
         session.set_image(np.ones((1, 64, 64, 64)), (100, 100, 100))
     with pytest.raises(UserError, match="is the spacing right"):

@@ -46,7 +46,8 @@ def honour_clicks(
     """Mask logits ``(K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
     Where the network overlooked a click, the class's logits are raised or lowered by what the clicked voxel lacks,
-    fading as a Gaussian: uncertain surroundings follow the click, confident ones keep their label.
+    fading as a Gaussian: uncertain surroundings follow the click, confident ones keep their label. A click that holds
+    changes nothing, nor does one that a newer click on its voxel contradicts.
 
     Arguments:
         masks: changed in place, and returned.
@@ -65,8 +66,8 @@ def honour_clicks(
                 for bounds, v, s in zip(region, click.voxel, sigma, strict=True)
             ]
             masks[(click.class_index, *slices(region))] += height * torch.einsum("d,h,w->dhw", *bumps)
-    for click in here:
-        if all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True)):
+    for click, stands in zip(here, _stand(clicks, exclusive), strict=True):
+        if stands and all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True)):
             logits = masks[(slice(None), *click.voxel)].tolist()
             masks[(click.class_index, *click.voxel)] += _lacking(logits, click, exclusive)
     return masks
@@ -75,14 +76,15 @@ def honour_clicks(
 def correction_heights(
     masks: Tensor | MaskLogits, clicks: Sequence[Click], *, sigma: Sequence[float], exclusive: bool
 ) -> list[float]:
-    """What :func:`honour_clicks` adds at each clicked voxel before the corrections fade: 0 where the click holds."""
+    """What :func:`honour_clicks` adds at each clicked voxel before the corrections fade: 0 where there is nothing to
+    do for a click."""
     if not clicks:
         return []
     voxels = torch.tensor([click.voxel for click in clicks])
     logits = masks[(slice(None), *voxels.unbind(1))].T.cpu()
     heights = []
-    for index, click in enumerate(clicks):
-        heights.append(_lacking(logits[index].tolist(), click, exclusive))
+    for index, (click, stands) in enumerate(zip(clicks, _stand(clicks, exclusive), strict=True)):
+        heights.append(_lacking(logits[index].tolist(), click, exclusive) if stands else 0.0)
         if heights[-1]:
             distance = voxels - voxels[index]
             bump = torch.exp(-0.5 * ((distance / torch.tensor(sigma)) ** 2).sum(1))
@@ -101,10 +103,24 @@ def _reach(sigma: Sequence[float]) -> list[int]:
     return [math.ceil(CUT_OFF * s) for s in sigma]
 
 
+def _stand(clicks: Sequence[Click], exclusive: bool) -> list[bool]:
+    """Which clicks no newer one on the same voxel contradicts: one on its class, or one that gives the voxel to another
+    class, where only one can have it."""
+    newer: dict[tuple[int, int, int], list[Click]] = {}
+    stand = []
+    for click in reversed(clicks):
+        here = newer.setdefault(click.voxel, [])
+        stand.append(
+            not any(c.class_index == click.class_index or (exclusive and c.positive and click.positive) for c in here)
+        )
+        here.append(click)
+    return stand[::-1]
+
+
 def _lacking(logits: list[float], click: Click, exclusive: bool) -> float:
     """What has to be added to the clicked class's logit, of all classes' at the clicked voxel: 0 if the click holds."""
     own = logits[click.class_index]
     others = logits[: click.class_index] + logits[click.class_index + 1 :] if exclusive else []
-    if not click.positive:
-        return min(0.0, -MARGIN - own)
-    return max(0.0, max([0.0, *others]) + MARGIN - own)
+    if (own > 0 and own >= max(others, default=own)) == click.positive:
+        return 0.0
+    return max([0.0, *others]) + MARGIN - own if click.positive else -MARGIN - own

@@ -34,7 +34,8 @@ class Stages:
     has initial masks corrects them, so there it is shown those of the window: a click begins with the object it is on,
     corrected where it is on none, and other objects stay unknown. It does nothing where nothing is wrong. A mask from
     elsewhere says where the object is and not how sure that is: there, too, it is shown its own masks, as far as they
-    agree, and what a stage does not move stays as it was given.
+    agree, and what a stage does not move stays as it was given. Of an object apart from that mask it says nothing: a
+    click on one is followed as if there were no mask.
 
     Arguments:
         refiner: of the image.
@@ -44,6 +45,7 @@ class Stages:
     def __init__(self, refiner: WindowRefiner, masks: ClickedMasks) -> None:
         self._refiner, self._masks = refiner, masks
         self._network = refiner.networks[0]
+        self._seen: set[Triple] = set()
 
     def windows_over(self, box: Box) -> list[Triple]:
         """Windows that overlap by half over a box and a quarter of a window around it."""
@@ -79,8 +81,9 @@ class Stages:
                 continue
             if len(done) == most:
                 return voxel
-            start = windows.best(voxel, self._refiner.known)
+            start = windows.best(voxel, self._seen & self._refiner.known)
             done.add(start)
+            self._seen.add(start)
             # A network that corrects does nothing without a click: the voxel where the object goes on is one.
             lead = Click(click.class_index, voxel, positive=True) if self._network.has_initial_masks else None
             ramp = CONTINUED_RAMP if newest is None else WINDOW_RAMP
@@ -111,13 +114,16 @@ class Stages:
         old = self._masks.logits[(class_index, *region)]
         corrects, known = self._network.has_initial_masks, old != EMPTY
         given = self._masks.as_given(class_index, region)
+        click = newest or lead
+        at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
+        if corrects and box is None and at is not None and click.positive and given[at] and not old[at] > 0:
+            other = self._apart(class_index, start, at, old > 0)
+            old[other], known, given = EMPTY, known & ~other, given & ~other
         flat = box is not None and box.through is not None
         shown = self._shown(class_index, start, old, known, given)
         outside = None if box is None else ~box.inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             shown[outside] = EMPTY
-        click = newest or lead
-        at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
         asked = newest is not None and box is None and known[at]
         if corrects and shown[at] > 0 and not asked:
             refined = shown.clone()
@@ -157,6 +163,14 @@ class Stages:
         reaching = rival + box.shifted([-s for s in start]).reaching(known, unit)
         moved = box.inside(start, own.shape, unit) & (reaching - own >= MOVED)
         self._masks.write((class_index, *region), torch.where(moved, reaching, own))
+
+    def _apart(self, class_index: int, start: Triple, at: Triple, mask: Tensor) -> Tensor:
+        """Bool: the automatic object at a voxel, where no voxel of it is in a mask from elsewhere. That mask, of other
+        objects, knows nothing of it."""
+        seed = torch.zeros_like(mask)
+        seed[at] = True
+        found = seeded_objects(self._refiner.automatic(start, class_index)[1], seed)
+        return found & ~(found & mask).any()
 
     def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor, given: Tensor) -> Tensor:
         """The mask prompt of a window: what is known, and for the rest what the network finds there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from msam_nn.server.worker import Refused
 
 RETRY_SECONDS = 10
 
+logger = logging.getLogger("uvicorn.error")
+
 ERRORS = {
     status: {"description": description}
     for status, description in {
@@ -36,10 +39,13 @@ ERRORS = {
 
 
 def answer_errors(app: FastAPI, settings: Settings) -> None:
-    """Every error is ``{"detail": sentence}``."""
+    """Every error is ``{"detail": sentence}``; what a user did wrong is also said on the server's terminal, because
+    viewers show their users no more than a status."""
 
     def answer(kind: type[Exception], status: int, sentence: Callable[[Any], str], **headers: str) -> None:
         async def handler(request: Request, error: Exception) -> JSONResponse:
+            if isinstance(error, UserError):
+                logger.warning("%s: %s", request.url.path, error)
             return JSONResponse({"detail": sentence(error)}, status_code=status, headers=headers)
 
         app.add_exception_handler(kind, handler)

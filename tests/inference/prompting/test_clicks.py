@@ -10,9 +10,18 @@ def honour(masks, *clicks, exclusive=True):
     return honour_clicks(masks.clone(), clicks, sigma=SIGMA, exclusive=exclusive)
 
 
-def test_a_click_that_holds_changes_nothing():
-    masks = torch.full((1, 5, 5, 5), 3.0)
+@pytest.mark.parametrize("logit", [3.0, 0.1])
+def test_a_click_that_holds_changes_nothing(logit):
+    masks = torch.full((1, 5, 5, 5), logit)
     assert torch.equal(honour(masks, Click(0, (1, 2, 3), True)), masks)
+    assert torch.equal(honour(-masks, Click(0, (1, 2, 3), False)), -masks)
+
+
+def test_a_negative_click_where_another_class_wins_holds():
+    masks = torch.full((2, 5, 5, 5), 2.0)
+    masks[1] = 3.0
+    assert torch.equal(honour(masks, Click(0, (1, 2, 3), False)), masks)
+    assert honour(masks, Click(0, (1, 2, 3), False), exclusive=False)[0, 1, 2, 3] == -MARGIN
 
 
 def test_an_overlooked_positive_click_is_added_as_a_bump():
@@ -48,7 +57,20 @@ def test_every_click_holds_however_close_they_are():
 
 def test_the_newest_click_on_a_voxel_wins():
     clicks = [Click(0, (2, 2, 2), True), Click(0, (2, 2, 2), False)]
-    assert honour(torch.zeros(1, 5, 5, 5), *clicks)[0, 2, 2, 2] < 0
+    assert honour(torch.full((1, 5, 5, 5), 0.5), *clicks)[0, 2, 2, 2] < 0
+
+
+def test_a_click_that_a_newer_one_contradicts_takes_nothing_away():
+    """The mask follows the newer one already: the older one's correction would only spoil its surroundings."""
+    masks = torch.full((2, 9, 9, 9), -4.0)
+    masks[0] = 2.0
+    older, newer = Click(0, (4, 4, 4), False), Click(0, (4, 4, 4), True)
+    assert torch.equal(honour(masks, older, newer), masks)
+    assert (honour(masks, newer, older)[0] < 0).sum() > 1
+    given_away = honour(masks, Click(1, (4, 4, 4), True), newer)
+    assert torch.equal(given_away, masks)
+    both = honour(masks, Click(1, (4, 4, 4), True), newer, exclusive=False)
+    assert both[1, 4, 4, 4] == MARGIN and torch.equal(both[0], masks[0])
 
 
 def test_exclusive_classes_are_beaten_and_regions_left_alone():

@@ -197,6 +197,34 @@ def test_a_mask_from_elsewhere_is_corrected_as_the_networks_own_and_stays_where_
     assert torch.equal(found(prompted), inside(ROD)), "a mask that was undone says nothing"
 
 
+@pytest.mark.parametrize("given", [ROD, None], ids=["a mask of the other object", "an empty mask"])
+def test_a_click_on_an_object_apart_from_a_given_mask_takes_it_as_if_there_were_none(prompted, network, given):
+    mask = torch.zeros(SHAPE) if given is None else inside(given).float()
+    prompted.set_mask(0, mask)
+    prompted.add_points([Click(0, ON_BALL, True)])
+    assert torch.equal(found(prompted), inside(BALL) | (mask > 0)) and network.stages == []
+    prompted.undo()
+    assert torch.equal(found(prompted), mask > 0)
+
+
+def test_after_a_reset_windows_are_chosen_anew(prompted, network, monkeypatch):
+    """A window that was encoded before the reset would do for the second click, too."""
+    network.encoded, chosen = 0, []
+    refine = prompted._stages.refine
+    for _ in range(2):
+        prompted.reset()
+        stages = prompted._stages
+        refine = stages.refine
+        monkeypatch.setattr(
+            stages, "refine", lambda index, start, *a, f=refine: chosen.append(start) or f(index, start, *a)
+        )
+        if not chosen:
+            prompted.add_points([Click(0, (7, 15, 30), True)])
+        prompted.add_points([Click(0, (7, 15, 33), True)])
+    first, again, fresh = chosen
+    assert first == again != fresh
+
+
 def test_undo_and_redo_bring_back_which_mask_was_given(prompted):
     one, other = inside(ROD), inside(BALL)
     region = tuple(slice(0, n) for n in SHAPE)
