@@ -13,7 +13,7 @@ NO_LIMIT = 1_000_000
 """Epochs of a training that a time budget ends."""
 
 SPENT = "budget_minutes_spent"
-"""Entry of nnU-Net's log: minutes of the budget that were spent by the end of each epoch."""
+"""Entry of nnU-Net's log: minutes of the budget that were spent by the end of each epoch, the unfinished one too."""
 
 
 class _BudgetSpent(Exception):
@@ -55,7 +55,8 @@ class MinutesMixin(EpochsMixin):
     Epochs have 25 iterations; the learning rate follows the schedule by the share of the budget that is spent. The
     clock starts with the first epoch; checkpoints and online validation count, the final validation does not. An
     unfinished epoch is trained but not validated. A training continued with ``--c`` has what its checkpoint left of the
-    budget. With several GPUs the first one's clock decides for all.
+    budget: a finished one nothing, so it is only validated again. With several GPUs the first one's clock decides for
+    all.
     """
 
     spent_before = 0.0
@@ -89,9 +90,22 @@ class MinutesMixin(EpochsMixin):
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 25, 3
         return optimizer, _ScheduledByBudget(scheduler, self)
 
+    def on_epoch_start(self) -> None:
+        if self._is_spent():
+            raise _BudgetSpent
+        super().on_epoch_start()
+
     def on_epoch_end(self) -> None:
-        self._log_of_spent().append(self.spent)
+        self._note_spent()
         super().on_epoch_end()
+
+    def on_train_end(self) -> None:
+        self._note_spent()
+        super().on_train_end()
+
+    def _note_spent(self) -> None:
+        """For this epoch, in place of what a checkpoint may already say of it."""
+        self._log_of_spent()[self.current_epoch :] = [self.spent]
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)

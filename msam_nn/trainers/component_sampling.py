@@ -24,7 +24,7 @@ class ComponentDataset:
     of the annotated area (ignore label) stay as they are.
 
     Components are found at the first use of a case, from its stored segmentation, and kept: once per worker process,
-    a few hundred bytes per component.
+    a kilobyte per component.
     """
 
     def __init__(self, dataset: nnUNetBaseDataset) -> None:

@@ -51,15 +51,28 @@ class StepLRScheduler(EpochScheduler):
         return self.initial_lr * 0.1 ** sum(epoch >= fraction * self.max_steps for fraction in STEPS)
 
 
-class PracticePolyLRScheduler(EpochScheduler):
-    """nnU-Net's schedule for a training whose last phase trains groups marked ``practises`` alone.
+class GroupPolyLRScheduler(EpochScheduler):
+    """nnU-Net's schedule; a group learns ``rate`` times as fast, if it says so."""
+
+    ends = 1.0
+    """Share of the training by which the learning rates have fallen to zero."""
+
+    def rate(self, group: dict, epoch: float) -> float:
+        left = max(1 - epoch / self.max_steps / self.ends, 0.0)
+        return group.get("rate", 1.0) * self.initial_lr * left**self.exponent
+
+
+class PracticePolyLRScheduler(GroupPolyLRScheduler):
+    """For a training whose last phase trains groups marked ``practises`` alone.
 
     All learning rates fall to zero by the time it begins; then those groups start anew, at :data:`PRACTICE_RATE`, and
-    fall to zero by the end. Until then a group learns ``rate`` times as fast, if it says so.
+    fall to zero by the end.
     """
+
+    ends = PRACTICE_BEGINS
 
     def rate(self, group: dict, epoch: float) -> float:
         passed = epoch / self.max_steps
         if group.get("practises") and passed >= PRACTICE_BEGINS:
             return PRACTICE_RATE * ((1 - passed) / (1 - PRACTICE_BEGINS)) ** self.exponent
-        return group.get("rate", 1.0) * self.initial_lr * max(1 - passed / PRACTICE_BEGINS, 0.0) ** self.exponent
+        return super().rate(group, epoch)

@@ -20,7 +20,7 @@ from msam_nn.trainers.clicks.log import CLICK_DICE, ClickLogger
 from msam_nn.trainers.clicks.loss import click_loss
 from msam_nn.trainers.clicks.practice import PracticeRecipe, practise
 from msam_nn.trainers.clicks.sessions import ClickRecipe, Session
-from msam_nn.trainers.optimisation import PRACTICE_BEGINS, PracticePolyLRScheduler
+from msam_nn.trainers.optimisation import PRACTICE_BEGINS, GroupPolyLRScheduler, PracticePolyLRScheduler
 from msam_nn.trainers.planned_trainer import PlannedTrainer, finest
 from msam_nn.trainers.targets import Targets, split_targets
 
@@ -43,7 +43,9 @@ class PromptableTrainer(PlannedTrainer):
 
     Networks with initial masks practise clicks in the last quarter of a training: everything is frozen but the network
     around clicks, images are not augmented but for mirroring, and each is encoded once for several clicks; an epoch has
-    fewer such steps (:mod:`msam_nn.trainers.clicks.practice`).
+    fewer such steps (:mod:`msam_nn.trainers.clicks.practice`). nnU-Net's ``checkpoint_best`` judges the automatic
+    prediction, which stays as it is: it says nothing about practised clicks, and ``checkpoint_latest`` is saved every
+    epoch.
     """
 
     click_recipe = ClickRecipe()
@@ -91,9 +93,10 @@ class PromptableTrainer(PlannedTrainer):
 
     @property
     def schedule(self) -> type[PolyLRScheduler]:
-        return PracticePolyLRScheduler if self.will_practise else PolyLRScheduler
+        return PracticePolyLRScheduler if self.will_practise else GroupPolyLRScheduler
 
     def parameter_groups(self) -> list[dict]:
+        """What practises comes first: nnU-Net logs the learning rate of the first group."""
         groups = super().parameter_groups()
         if not self.will_practise:
             return groups
@@ -104,7 +107,7 @@ class PromptableTrainer(PlannedTrainer):
                 "params": [p for p in group["params"] if (id(p) in practised) == practises],
                 "practises": practises,
             }
-            for practises in (False, True)
+            for practises in (True, False)
             for group in groups
         ]
 
@@ -128,7 +131,7 @@ class PromptableTrainer(PlannedTrainer):
 
     def begin_practice(self) -> None:
         """From now on clicks are practised, on images that are not augmented but for mirroring."""
-        self.practises = True
+        self.practises, self.save_every = True, 1
         self.promptable.neighbourhood.set_practised(True)
         self.num_iterations_per_epoch = min(self.num_iterations_per_epoch, self.practice_recipe.steps_per_epoch)
         for loader in (self.dataloader_train, self.dataloader_val):

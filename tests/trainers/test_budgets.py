@@ -45,10 +45,10 @@ def test_learning_rate_follows_the_time_spent(trainer, clock):
     begins = PRACTICE_BEGINS
     before = [8e-4 * (1 - share / begins) ** 0.9 for share in (0, 1 / 2, 2 / 3)]
     practised = [PRACTICE_RATE * ((1 - share) / (1 - begins)) ** 0.9 for share in (11 / 12, 0.9999)]
-    *rest, clicks = zip(*rates, strict=True)
-    assert [group["practises"] for group in trainer.optimizer.param_groups] == [False, False, True, True]
+    clicks, other_clicks, *rest = zip(*rates, strict=True)
+    assert [group["practises"] for group in trainer.optimizer.param_groups] == [True, True, False, False]
+    assert clicks == other_clicks == pytest.approx([*before, *practised])
     assert rest[0] == rest[1] == pytest.approx([*before, 0, 0])
-    assert rest[2] == clicks == pytest.approx([*before, *practised])
 
 
 def test_with_several_gpus_the_first_ones_clock_sets_the_rate(trainer, clock, monkeypatch):
@@ -109,6 +109,44 @@ def test_a_continued_training_has_what_its_checkpoint_left(trainer, clock, phant
     assert again.spent == again.budget_fraction == 0.75 and not again._is_spent()
     clock.now += 15
     assert again.minutes_spent == 0.25 and again._is_spent()
+
+
+def random_batch():
+    target = torch.randint(0, 3, (2, 1, 16, 32, 32)).short()
+    return {"data": torch.randn(2, 1, 16, 32, 32), "target": [target[..., ::s, ::s, ::s] for s in (1, 2, 4)]}
+
+
+def test_a_finished_training_trains_no_further(trainer, clock, phantom_plans, monkeypatch):
+    """An epoch of three steps, practice from the third on, and one step of the second epoch."""
+    train_step, steps = MSAMTrainer.train_step, []
+
+    def timed(self, batch):
+        steps.append(self.current_epoch)
+        clock.now += 16
+        return train_step(self, batch)
+
+    monkeypatch.setattr(MSAMTrainer, "train_step", timed)
+    monkeypatch.setattr(MSAMTrainer, "on_train_start", lambda self: None)
+    monkeypatch.setattr(MSAMTrainer, "get_dataloaders", lambda self: (iter(random_batch, None),) * 2)
+
+    def train(trainer):
+        trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 3, 1
+        trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+        trainer.run_training()
+        return trainer.promptable.state_dict()
+
+    weights, final = train(trainer), str(Path(trainer.output_folder) / "checkpoint_final.pth")
+    assert steps == [0, 0, 0, 1] and trainer.practises
+    for _ in range(2):
+        plans = {**phantom_plans[0], "continue_training": True}
+        again = MSAMTrainer_1minute(plans, "3d_fullres", 0, phantom_plans[1], device=torch.device("cpu"))
+        again.load_checkpoint(final)
+        assert again.spent == pytest.approx(64 / 60) and again.current_epoch == 1
+        continued = train(again)
+        assert len(steps) == 4 and not again.practises
+        assert all(torch.equal(weights[key], continued[key]) for key in weights)
+    assert weights["neighbourhood.practised"]
+    assert again._log_of_spent() == pytest.approx([48 / 60, 64 / 60])
 
 
 def test_cpu_minutes_count_cpu_time(phantom_plans, tmp_path, monkeypatch, clock):

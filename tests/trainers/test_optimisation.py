@@ -1,10 +1,12 @@
 import pytest
 import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from msam_nn.networks import MSAM, MSAMConfig
 from msam_nn.trainers.optimisation import (
     PRACTICE_BEGINS,
     PRACTICE_RATE,
+    GroupPolyLRScheduler,
     PracticePolyLRScheduler,
     StepLRScheduler,
     parameter_groups,
@@ -70,11 +72,22 @@ def test_clicks_are_practised_at_a_rate_of_their_own():
     assert rates(100) == pytest.approx([0, 0])
 
 
-def test_a_group_may_learn_faster():
+@pytest.mark.parametrize("schedule", [GroupPolyLRScheduler, PracticePolyLRScheduler])
+def test_a_group_may_learn_faster(schedule):
     rest, heads = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
     optimizer = torch.optim.SGD([{"params": [rest]}, {"params": [heads], "rate": 4.0}], lr=1.0)
-    schedule = PracticePolyLRScheduler(optimizer, 1e-3, 100)
+    schedule = schedule(optimizer, 1e-3, 100)
     for epoch in (0, 30):
         schedule.step(epoch)
         slow, fast = (group["lr"] for group in optimizer.param_groups)
         assert fast == pytest.approx(4 * slow) and slow > 0
+
+
+@pytest.mark.parametrize("epoch", [0, 30, 99])
+def test_without_practice_the_schedule_is_nnunets(epoch):
+    rates = []
+    for schedule in (PolyLRScheduler, GroupPolyLRScheduler):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule(optimizer, 1e-3, 100).step(epoch)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] == rates[1] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from monai.networks.blocks import MLPBlock
 from monai.networks.nets.swin_unetr import BasicLayer, WindowAttention, get_window_size, window_partition
@@ -10,18 +11,15 @@ from monai.networks.nets.swin_unetr import window_reverse as join_windows
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from msam_nn.networks.layers.basic import ChannelNorm
+
 WINDOWS = (4, 4, 8, 4)
 """Window edge a stage, in tokens; on the published patches the last two reach over the whole feature map (the paper's
 global volume-based attention)."""
 HEADS = (6, 12, 24, 48)
 DEPTH = 2
 
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of ``(B, C, D, H, W)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+channel_norm = partial(ChannelNorm, eps=1e-5)
 
 
 def embedding(in_channels: int, dim: int, stride: Sequence[int]) -> nn.Sequential:
@@ -30,7 +28,7 @@ def embedding(in_channels: int, dim: int, stride: Sequence[int]) -> nn.Sequentia
     plan = [(in_channels, dim // 2, first), (dim // 2, dim // 2, 1), (dim // 2, dim, 2), (dim, dim, 1)]
     layers = []
     for inner, outer, step in plan:
-        layers += [nn.Conv3d(inner, outer, 3, step, 1), nn.GELU(), ChannelNorm(outer)]
+        layers += [nn.Conv3d(inner, outer, 3, step, 1), nn.GELU(), channel_norm(outer)]
     return nn.Sequential(*layers[:-2])
 
 
@@ -98,10 +96,10 @@ class NNFormer(nn.Module):
         self.embedding = embedding(in_channels, dim, stride)
         self.encoder = nn.ModuleList([local_attention(width, stage, DEPTH) for stage, width in enumerate(widths)])
         self.down = nn.ModuleList(
-            [nn.Sequential(ChannelNorm(w), nn.Conv3d(w, 2 * w, 3, stride=2, padding=1)) for w in widths[:-1]]
+            [nn.Sequential(channel_norm(w), nn.Conv3d(w, 2 * w, 3, stride=2, padding=1)) for w in widths[:-1]]
         )
         self.up = nn.ModuleList(
-            [nn.Sequential(ChannelNorm(2 * w), nn.ConvTranspose3d(2 * w, w, 2, 2)) for w in widths[:-1]]
+            [nn.Sequential(channel_norm(2 * w), nn.ConvTranspose3d(2 * w, w, 2, 2)) for w in widths[:-1]]
         )
         self.skip = nn.ModuleList([SkipBlock(w, HEADS[s], WINDOWS[s]) for s, w in enumerate(widths[:-1])])
         self.decoder = nn.ModuleList([local_attention(w, s, DEPTH - 1) for s, w in enumerate(widths[:-1])])

@@ -26,10 +26,10 @@ learning to predict nothing (the prior of arXiv 1708.02002, section 4.1)."""
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channel axis of ``(B, C, ...)``, eps 1e-6."""
+    """Layer norm over the channel axis of ``(B, C, ...)``."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__(channels, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)

@@ -26,8 +26,9 @@ class MSAMUNetTrainer(PromptableTrainer):
     """M-SAM's loop on the U-Net of any nnU-Net plans.
 
     With ``-pretrained_weights`` from ``msam convert-weights`` the trained U-Net is frozen and what clicks need alone
-    trains: the automatic result stays nnU-Net's. Without, both train together, the U-Net with nnU-Net's own loss and
-    deep supervision.
+    trains: the automatic result stays nnU-Net's, so that ``checkpoint_best`` says nothing about clicks, and
+    ``checkpoint_latest`` is saved every epoch. Without, both train together, the U-Net with nnU-Net's own loss and deep
+    supervision.
     """
 
     click_recipe = ClickRecipe(p_automatic=0.85, p_from_nothing=0)
@@ -95,6 +96,7 @@ class MSAMUNetTrainer(PromptableTrainer):
         self.click_recipe = replace(self.click_recipe, p_automatic=0)  # without clicks nothing is left to learn
         if self.is_ddp:  # it waits for the gradients of whatever trained when it was made
             self.network = DistributedDataParallel(self.network.module, device_ids=self.network.device_ids)
+        self.save_every = 1
         self.enable_deep_supervision = False
         self.set_deep_supervision_enabled(False)
         self.loss = self._build_loss()
@@ -107,7 +109,7 @@ class MSAMUNetTrainer(PromptableTrainer):
         if isinstance(checkpoint, str):
             insist_on_checkpoint(checkpoint)
             checkpoint = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=False)
-        if checkpoint["network_weights"]["unet_is_given"]:  # before the optimizer's state is read
+        if checkpoint["network_weights"].get("unet_is_given", False):  # before the optimizer's state is read
             self.freeze_unet()
         super().load_checkpoint(filename_or_checkpoint)
 

@@ -25,6 +25,11 @@ def test_shapes(shape, stride):
     assert scales == [tuple(edge // 2**level for edge in shape) for level in range(3)]
 
 
+def test_its_norms_are_torchs_default():
+    network = NNFormer(in_channels=1, out_channels=2, stride=(2, 2, 2), dim=48)
+    assert {m.eps for m in network.modules() if isinstance(m, torch.nn.LayerNorm)} == {1e-5}
+
+
 def test_every_parameter_trains_under_deep_supervision():
     network = NNFormer(in_channels=1, out_channels=2, stride=(2, 2, 2), dim=48)
     network.deep_supervision = True

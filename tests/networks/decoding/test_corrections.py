@@ -62,6 +62,16 @@ def test_it_is_what_prediction_does(exclusive):
         torch.testing.assert_close(ours[b], expected, rtol=1e-4, atol=1e-4)
 
 
+def test_every_click_holds_whatever_the_memory_order():
+    """Two clicks beside each other: the second one takes the first one along, which then is put right alone."""
+    masks = torch.full((1, 2, 4, 5, 6), -3.0)
+    clicks = Points(torch.tensor([[1, 1, 1], [1, 1, 2]]).expand(1, 2, 2, 3), torch.tensor([1, 0]).expand(1, 2, 2))
+    expected = honour_points(masks, clicks, sigma=SIGMA, exclusive=False)
+    assert (expected[0, :, 1, 1, 1] > 0.99).all() and (expected[0, :, 1, 1, 2] < -0.99).all()
+    other = masks.transpose(2, 4).contiguous().transpose(2, 4)
+    assert torch.equal(honour_points(other, clicks, sigma=SIGMA, exclusive=False), expected)
+
+
 def test_it_leaves_its_argument_alone():
     masks = torch.full((1, 1, 3, 3, 3), -3.0)
     honour_points(masks, one_click((1, 1, 1), 1), sigma=SIGMA, exclusive=True)

@@ -140,6 +140,16 @@ def test_the_last_quarter_practises_clicks_and_leaves_everything_else_as_it_is(m
     assert sorted({group["lr"] for group in trainer.optimizer.param_groups}) == pytest.approx([0, PRACTICE_RATE])
 
 
+def test_the_logged_rate_is_that_of_what_practises(make_trainer, monkeypatch, capsys):
+    trainer = make_trainer(num_epochs=4)
+    monkeypatch.setattr(trainer, "get_dataloaders", lambda: (None, None))
+    trainer.current_epoch = 3
+    trainer.on_train_epoch_start()
+    assert trainer.logger.get_value("lrs", step=None) == pytest.approx([trainer.initial_lr, PRACTICE_RATE])
+    printed = capsys.readouterr().out
+    assert f"Current learning rate: {PRACTICE_RATE}" in printed and "logging issue" not in printed
+
+
 def test_practice_that_begins_within_an_epoch_has_images_of_its_own(make_trainer, monkeypatch):
     trainer = make_trainer(num_epochs=4)
     monkeypatch.setattr(trainer, "get_dataloaders", lambda: (iter([batch_of(label_batch())]), None))

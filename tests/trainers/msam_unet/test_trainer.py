@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -112,6 +114,42 @@ def test_only_the_prompt_path_of_a_given_unet_trains_and_resumes(make, tmp_path)
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(("is_frozen", "epoch"), [(True, 2), (False, 7)], ids=["on a given U-Net", "in practice"])
+def test_an_interruption_costs_an_epoch_at_most(make, monkeypatch, is_frozen, epoch):
+    """Though ``checkpoint_best`` is that of the first epoch."""
+    interrupted = [epoch]
+
+    def step(self, batch):
+        if self.current_epoch in interrupted:
+            raise KeyboardInterrupt
+        one = np.ones(2)
+        return {"loss": np.zeros(()), "click_counts": np.ones((3, 2)), "tp_hard": one, "fp_hard": one, "fn_hard": one}
+
+    monkeypatch.setattr(MSAMUNetTrainer, "on_train_start", lambda self: None)
+    monkeypatch.setattr(MSAMUNetTrainer, "train_step", step)
+    monkeypatch.setattr(MSAMUNetTrainer, "validation_step", step)
+    monkeypatch.setattr(MSAMUNetTrainer, "get_dataloaders", lambda self: (iter(lambda: None, 0),) * 2)
+
+    def make_short():
+        trainer = make()
+        trainer.num_epochs, trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 8, 1, 1
+        trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
+        return trainer
+
+    trainer = make_short()
+    if is_frozen:
+        trainer.promptable.unet_is_given.fill_(True)
+        trainer.freeze_unet()
+    with pytest.raises(UserError, match=f"interrupted in epoch {epoch}: continue"):
+        trainer.run_training()
+    again = make_short()
+    maybe_load_checkpoint(again, continue_training=True, validation_only=False)
+    assert again.current_epoch == interrupted.pop()
+    again.run_training()
+    kept = {file.stem for file in Path(again.output_folder).glob("*.pth")}
+    assert kept == {"checkpoint_best", "checkpoint_final"}
+
+
 def test_both_train_together_with_deep_supervision(make):
     trainer = make()
     trainer.click_recipe = ClickRecipe(p_automatic=0)
@@ -152,6 +190,19 @@ def test_heads_learn_faster_until_practice_begins(make):
     assert {rates[id(p)] for part in (encoder, practised) for p in part.parameters()} == {1e-3}
     shrinks = [g["lr"] * g["weight_decay"] for g in trainer.optimizer.param_groups if g["params"] and g["weight_decay"]]
     assert shrinks == pytest.approx([1e-3 * trainer.decay] * len(shrinks)), "their weights shrink no faster"
+
+
+def test_heads_learn_faster_without_practice_too(make):
+    class WithoutPractice(MSAMUNetTrainer):
+        practice_recipe = None
+
+    trainer = make(WithoutPractice)
+    *_, head = trainer.promptable.unet.decoder.seg_layers
+    trainer.lr_scheduler.step(trainer.num_epochs / 2)
+    rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    (slow,) = {rates[id(p)] for p in trainer.promptable.unet.encoder.parameters()}
+    assert slow == pytest.approx(trainer.initial_learning_rate * 0.5**0.9)
+    assert rates[id(head.weight)] == pytest.approx(LOGIT * slow)
 
 
 def test_regions_and_ignore_label(make, plans):
@@ -299,6 +350,12 @@ def test_weights_of_other_plans_are_refused(make, plans, small_unets, tmp_path):
     other["configurations"]["3d_fullres"]["architecture"] = copy.deepcopy(small_unets["residual encoder"])
     with pytest.raises(UserError, match="trained with other plans"):
         convert(file, other, "3d_fullres", plans[1])
+
+
+def test_a_checkpoint_of_nnunets_own_trainer_is_refused(make, tmp_path):
+    _, file = trained_unet(make, tmp_path)
+    with pytest.raises(UserError, match="does not fit the plans"):
+        make().load_checkpoint(str(file))
 
 
 def test_plans_without_a_unet_are_refused(phantom_plans):
