@@ -69,7 +69,7 @@ def init(file: Path, force: bool) -> int:
         raise UserError(f"{file} exists already: choose another name, or add --force to replace it.")
     with new_file(file) as partial:
         partial.write_text(TEMPLATE, encoding="utf-8")
-    print(f"Written: {file}. Edit it, then: msam arena {file} --dry-run")
+    print(f"Written: {file}. Edit it, then: msam arena {shlex.quote(str(file))} --dry-run")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="sam_med3d_turbo.pth, sam_vit_b_01ec64.pth, or .../fold_0/checkpoint_final.pth of nnU-Net",
     )
     parser.add_argument("-d", "--dataset", required=True, help="number or name of the data set")
-    parser.add_argument("-p", "--plans", default="MSAMPretrainedPlans", help="default: %(default)s")
+    parser.add_argument("-p", "--plans", help="default: those a checkpoint of nnU-Net was trained with; otherwise "
+                        "MSAMPretrainedPlans")  # fmt: skip
     parser.add_argument("-c", "--configuration", default="3d_fullres", help="default: %(default)s")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the file to write, e.g. init.pth")
     parser.add_argument(
@@ -48,9 +50,10 @@ def run(args: argparse.Namespace) -> int:
     if args.output.exists() and not args.force:
         raise UserError(f"{args.output} exists: choose another name, or add --force to replace it.")
     dataset = Path(nnUNet_preprocessed, dataset_name(args.dataset, [nnUNet_preprocessed]))
-    files, mend = (dataset / f"{args.plans}.json", dataset / "dataset.json"), ""
+    plans_name = args.plans or default_plans(args.source)
+    files, mend = (dataset / f"{plans_name}.json", dataset / "dataset.json"), ""
     if not all(file.is_file() for file in files):  # the planners take seconds to import
-        mend = f"Plan the data set first: {planning_command(args.dataset, args.plans, args.configuration)}"
+        mend = f"Plan the data set first: {planning_command(args.dataset, plans_name, args.configuration)}"
     plans, dataset_json = (read_json(file, mend) for file in files)
     content, trainer = convert(
         args.source, plans, args.configuration, dataset_json, seed=args.seed, trainer_name=args.trainer
@@ -58,10 +61,22 @@ def run(args: argparse.Namespace) -> int:
     write_weight_file(content, args.output, force=args.force)
     print(f"{args.output}\n{describe(content)}")
     print(
-        f"\nTrain with: nnUNetv2_train {dataset.name} {args.configuration} FOLD -tr {trainer} -p {args.plans} "
-        f"-pretrained_weights {args.output}"
+        f"\nTrain with: nnUNetv2_train {dataset.name} {args.configuration} FOLD -tr {trainer} -p {plans_name} "
+        f"-pretrained_weights {shlex.quote(str(args.output))}"
     )
     return 0
+
+
+def default_plans(source: Path) -> str:
+    """Name of the plans that a checkpoint of nnU-Net's was trained with, for released weights MSAMPretrainedPlanner's.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    from msam_nn.networks.weights.files import read_weight_file
+
+    arguments = read_weight_file(source).get("init_args", {})
+    return arguments.get("plans", {}).get("plans_name", "MSAMPretrainedPlans")
 
 
 def planning_command(dataset: str, plans: str, configuration: str) -> str:
@@ -113,7 +128,8 @@ def convert(
     from msam_nn.trainers.msam_unet.trainer import MSAMUNetTrainer, prepare_plans
     from msam_nn.trainers.planned_trainer import resolve_configuration
 
-    weights = released_state_dict(read_weight_file(source))
+    content = read_weight_file(source)
+    weights = released_state_dict(content)
     if trainer_name is not None:
         trainer, prepare, load = _baseline_on_sam(trainer_name)
     elif resolve_configuration(plans, configuration)[1].network_arch_class_name == BUILDER:
@@ -132,6 +148,11 @@ def convert(
     try:
         report = load(network, weights)
     except CheckpointError as error:
+        if trainer is MSAMTrainer and "trainer_name" in content:
+            raise UserError(
+                f"{source} is a checkpoint of {content['trainer_name']}: MSAMUNetTrainer takes one of nnUNetTrainer, "
+                f"and any other goes to nnUNetv2_train -pretrained_weights as it is, with its own trainer and plans."
+            ) from error
         wrong_plans = trainer is MSAMTrainer and not network.config.lora_rank
         hint = f" {manager.plans_name} may not be plans of MSAMPretrainedPlanner." if wrong_plans else ""
         raise UserError(f"{source}: {error}{hint}") from error

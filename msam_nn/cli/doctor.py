@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -155,7 +156,7 @@ def check_folders() -> Iterator[Check]:
         if not folder:
             yield Check(variable, "not set", f"Tell nnU-Net where its data lie: export {variable}=/your/{variable}")
         elif not os.path.isdir(folder):
-            yield Check(variable, f"{folder} does not exist", f"Create the folder: mkdir -p {folder}")
+            yield Check(variable, f"{folder} does not exist", f"Create the folder: mkdir -p {shlex.quote(folder)}")
         elif not os.access(folder, os.W_OK if writes else os.R_OK):
             right = "write to" if writes else "read"
             yield Check(variable, f"{folder}: you may not {right} it", f"Let your user {right} {folder}.")

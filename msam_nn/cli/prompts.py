@@ -24,6 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     create = actions.add_parser("create", help="a prompt file from masks: one prompt per object")
     create.add_argument("masks", type=Path, help="a mask, or a folder of masks; a file's name is its case")
     create.add_argument("-o", dest="output", type=Path, required=True, help="the prompt file to write")
+    create.add_argument("-d", dest="dataset", help="data set ID or name: prompts for its classes by name, needed where "
+                        "it has regions (default: label numbers)")  # fmt: skip
     create.add_argument("--kinds", nargs="+", choices=("points", "boxes"), default=["points"], help="default points")
     create.add_argument("--instances-of", dest="class_name", metavar="CLASS", help="the masks' values number the "
                         "objects of this class (default: values are labels, components the objects)")  # fmt: skip
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from msam_nn.inference.placement import class_index
     from msam_nn.inference.prompt_file import PromptFile, write_prompts
 
     if args.masks.is_file() and not args.masks.name.endswith(args.file_ending):
@@ -57,7 +60,12 @@ def _create(args: argparse.Namespace) -> int:
     files = [args.masks] if args.masks.is_file() else sorted(args.masks.glob(f"*{args.file_ending}"))
     if not files:
         raise UserError(f"{args.masks} is no mask and no folder with masks like case{args.file_ending}.")
-    cases = {f.name.removesuffix(args.file_ending): _from_mask(f, args) for f in tqdm(files, desc="masks")}
+    names, manager = _classes(args.dataset) if args.dataset else (None, None)
+    if names and args.class_name:
+        class_index(args.class_name, names)
+    cases = {
+        f.name.removesuffix(args.file_ending): _from_mask(f, args, names, manager) for f in tqdm(files, desc="masks")
+    }
     cases = {case: classes for case, classes in cases.items() if classes}
     if not cases:
         raise UserError(f"The {len(files)} masks in {args.masks} hold no object to prompt.")
@@ -68,8 +76,8 @@ def _create(args: argparse.Namespace) -> int:
     return 0
 
 
-def _from_mask(file: Path, args: argparse.Namespace) -> dict:
-    """Class name to its prompts."""
+def _from_mask(file: Path, args: argparse.Namespace, names: list[tuple[str, ...]] | None, manager) -> dict:
+    """Class name to its prompts; ``names`` and ``manager`` as of :func:`_classes`, None for label numbers."""
     import numpy as np
     import SimpleITK as sitk
 
@@ -84,12 +92,20 @@ def _from_mask(file: Path, args: argparse.Namespace) -> dict:
     if labels.dtype.kind == "f" and not np.array_equal(labels, labels.round()):
         raise UserError(f"{file} holds fractions: a mask has whole numbers.")
     labels = labels.astype(int)
-    found = {}
+    present = np.unique(labels)
     if args.class_name:
-        found[args.class_name] = list(instances(labels, args.min_voxels))
+        found = {args.class_name: list(instances(labels, args.min_voxels))}
     else:
-        for value in np.unique(labels[labels > 0]):
-            found[str(value)] = list(objects(labels == value, args.min_voxels))
+        members = {str(value): value for value in present if value > 0}
+        if manager is not None:
+            if undeclared := set(present) - {*manager.all_labels, manager.ignore_label}:
+                raise UserError(
+                    f"{file} holds the value {min(undeclared)}, which is no label of data set {args.dataset}: correct "
+                    f"the mask, or leave out -d."
+                )
+            values = manager.all_regions or manager.foreground_labels
+            members = {name: value for (name, *_), value in zip(names, values, strict=True)}
+        found = {name: list(objects(np.isin(labels, v), args.min_voxels)) for name, v in members.items()}
     classes = {}
     for name, pieces in found.items():
         points = [(*centre(*piece, spacing), 1) for piece in pieces] if "points" in args.kinds else []

@@ -201,9 +201,13 @@ def image_cases(folder: Path, file_ending: str) -> dict[str, list[Path]]:
         lists = create_lists_from_splitted_dataset_folder(str(folder), file_ending, num_processes=1)
     lists = [files for files in lists if files]  # none for a name without _0000
     if not lists:
-        name = min((file.name for file in folder.glob(f"*{file_ending}")), default="")
-        channel = f"{name.removesuffix(file_ending)}_0000{file_ending}"
-        mend = f": rename {name} to {channel}, and the others likewise" if name else ""
+        names = sorted(file.name for file in folder.glob("[!.]*.*"))
+        name, mend = next((name for name in names if name.endswith(file_ending)), ""), ""
+        if name:
+            channel = f"{name.removesuffix(file_ending)}_0000{file_ending}"
+            mend = f": rename {name} to {channel}, and the others likewise"
+        elif names:
+            mend = f": there is {names[0]}, but images have to end in {file_ending}"
         raise UserError(f"{folder} holds no images like case_0000{file_ending}{mend}.")
     return {Path(files[0]).name[: -len(file_ending) - 5]: [Path(f) for f in files] for files in lists}
 

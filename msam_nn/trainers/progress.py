@@ -31,7 +31,7 @@ def cpu_seconds() -> float:
 
 
 class ProgressMixin:
-    """Logs the CPU time since the first epoch of this session and an estimate of the time left, once an epoch.
+    """Logs the CPU time of this session since its first epoch and the wall-clock time left, estimated, once an epoch.
 
     A training has its folder to itself, Ctrl-C ends it with one sentence, and MSAM_NN_SEED seeds it. On a CPU it keeps
     to the threads of OMP_NUM_THREADS, which ``nnUNetv2_train -device cpu`` overrides with one a core of the machine:
@@ -87,7 +87,7 @@ class ProgressMixin:
 
     def on_epoch_end(self) -> None:
         super().on_epoch_end()
-        self.print_cpu_time(f"; about {_duration(self.minutes_left)} left")
+        self.print_cpu_time(f"; about {_duration(self.minutes_left)} of wall-clock time left")
 
     def on_train_end(self) -> None:
         self.print_cpu_time()

@@ -23,7 +23,8 @@ def test_init_writes_the_template_once(tmp_path, monkeypatch, capsys):
     assert main.main(["arena", "init"]) == 0
     assert (tmp_path / "grid.yaml").read_text(encoding="utf-8") == TEMPLATE
     assert main.main(["arena", "init"]) == 2 and "exists already" in capsys.readouterr().err
-    assert main.main(["arena", "init", "--force"]) == 0 and main.main(["arena", "init", "other.yaml"]) == 0
+    assert main.main(["arena", "init", "--force"]) == 0 and main.main(["arena", "init", "my grid.yaml"]) == 0
+    assert "msam arena 'my grid.yaml' --dry-run" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["status"], ["report", "a.yaml", "b.yaml"], ["a.yaml", "b.yaml"]])
@@ -69,6 +70,9 @@ def test_a_started_grid_wants_resume(grid, capsys):
 def test_nothing_to_report_is_one_sentence(grid, capsys):
     assert main.main(["arena", "report", "grid.yaml", "-o", "report"]) == 2
     assert "is finished yet" in capsys.readouterr().err and not (grid / "report").exists()
+    (grid / "grid.yaml").rename(grid / "my grid.yaml")
+    assert main.main(["arena", "report", "my grid.yaml", "-o", "report"]) == 2
+    assert capsys.readouterr().err.endswith(f"run it first: msam arena '{grid / 'my grid.yaml'}'\n")
 
 
 def test_what_is_not_installed_is_named(grid, capsys, monkeypatch):

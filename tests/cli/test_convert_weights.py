@@ -136,6 +136,41 @@ def test_plans_of_another_network_are_refused(planned_dataset, sam_med3d_file, t
     assert "MSAMPretrainedPlanner" in capsys.readouterr().err
 
 
+def nnunet_checkpoint(folder, weights, trainer, plans_name):
+    content = {
+        "network_weights": weights,
+        "trainer_name": trainer,
+        "init_args": {"plans": {"plans_name": plans_name}, "configuration": "3d_fullres", "fold": 0},
+    }
+    torch.save(content, folder / "checkpoint_final.pth")
+    return folder / "checkpoint_final.pth"
+
+
+def test_a_checkpoint_knows_its_plans(planned_dataset, tmp_path, capsys):
+    heads = {"decoder.seg_layers.0.weight": torch.zeros(1)}
+    checkpoint = nnunet_checkpoint(tmp_path, heads, "nnUNetTrainer", "nnUNetResEncUNetMPlans")
+    assert convert_by_command(checkpoint, tmp_path / "init.pth") == 2
+    assert "nnUNetResEncUNetMPlans.json" in capsys.readouterr().err
+    assert convert_by_command(checkpoint, tmp_path / "init.pth", "-p", "nnUNetPlans") == 2
+    assert "nnUNetPlans.json" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_trainer_is_named(planned_dataset, tmp_path, plans, capsys):
+    weights = network_for(plans).state_dict()
+    weights["image_encoder.pos_embed"] = weights["image_encoder.pos_embed"][:, :2]
+    checkpoint = nnunet_checkpoint(tmp_path, weights, "MSAMTrainer_5cpuminutes", "MSAMPlans")
+    assert convert_by_command(checkpoint, tmp_path / "init.pth", "-p", "MSAMPretrainedPlans") == 2
+    error = capsys.readouterr().err
+    assert "is a checkpoint of MSAMTrainer_5cpuminutes: MSAMUNetTrainer takes one of nnUNetTrainer" in error
+    assert "pos_embed" not in error and not (tmp_path / "init.pth").exists()
+
+
+def test_the_command_to_train_with_can_be_copied(planned_dataset, sam_med3d_file, tmp_path, capsys):
+    assert convert_by_command(sam_med3d_file, tmp_path / "my init.pth") == 0
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert command.endswith(f"-p MSAMPretrainedPlans -pretrained_weights '{tmp_path / 'my init.pth'}'")
+
+
 @pytest.mark.parametrize("dataset", ["902", "Dataset902_Nothing"])
 def test_unknown_data_set(planned_dataset, sam_med3d_file, tmp_path, capsys, dataset):
     assert main(["convert-weights", str(sam_med3d_file), "-d", dataset, "-o", str(tmp_path / "i.pth")]) == 2

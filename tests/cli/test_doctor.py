@@ -45,6 +45,12 @@ def test_missing_folder_has_status_1_and_the_command_that_mends_it(folders, monk
     assert "nnUNet_preprocessed" not in mends
 
 
+def test_a_folder_with_a_space_is_quoted(folders, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(folders / "nn data"))
+    raw = next(check for check in doctor.check_folders() if check.name == "nnUNet_raw")
+    assert raw.mend.endswith(f"mkdir -p '{folders / 'nn data'}'")
+
+
 def test_folder_that_may_not_be_written_is_named(folders, monkeypatch):
     monkeypatch.setattr(doctor.os, "access", lambda path, mode: mode != doctor.os.W_OK)
     findings = {check.name: check for check in doctor.check_folders()}

@@ -80,6 +80,51 @@ def test_create_from_instances(folder):
     assert create(folder, "--instances-of", "lesion")["a"] == {"lesion": {"points": [[2, 3, 4, 1], [2, 3, 7, 1]]}}
 
 
+@pytest.fixture
+def region_dataset(folder, monkeypatch):
+    """Data set 321 with the labels 1 and 2, as regions, and 3, which is ignored; returns the labels of its case."""
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(variable, str(folder / "nnUNet_raw"))
+    (folder / "nnUNet_raw" / "Dataset321_Regions").mkdir(parents=True)
+    content = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3},
+        "regions_class_order": [1, 2],
+        "numTraining": 1,
+        "file_ending": ".nii.gz",
+    }
+    (folder / "nnUNet_raw" / "Dataset321_Regions" / "dataset.json").write_text(json.dumps(content))
+    labels = np.zeros((8, 12, 16), np.uint8)
+    labels[1:4, 2:5, 3:8], labels[2, 3, 5], labels[6, 10, 10] = 1, 2, 3
+    write(folder / "labels" / "a.nii.gz", labels)
+    return labels
+
+
+def test_create_names_regions_and_leaves_out_what_is_ignored(folder, region_dataset):
+    content = create(folder, "-d", "321", "--kinds", "points", "boxes")
+    assert content["a"] == {
+        "whole": {"points": [[2, 3, 5, 1]], "boxes": [[1, 4, 2, 5, 3, 8]]},
+        "core": {"points": [[2, 3, 5, 1]], "boxes": [[2, 3, 3, 4, 5, 6]]},
+    }
+    assert check(folder, "-d", "321") == 0
+
+
+def test_create_for_a_data_set_refuses_what_it_does_not_know(folder, region_dataset, capsys):
+    arguments = ["prompts", "create", str(folder / "labels"), "-o", str(folder / "p.json"), "-d", "321"]
+    assert main([*arguments, "--instances-of", "lesion"]) == 2
+    assert "no class lesion; its classes are whole, core" in capsys.readouterr().err
+    region_dataset[0, 0, 0] = 7
+    write(folder / "labels" / "a.nii.gz", region_dataset)
+    assert main(arguments) == 2
+    assert "a.nii.gz holds the value 7" in capsys.readouterr().err and not (folder / "p.json").exists()
+
+
+def test_create_names_the_classes_of_a_data_set_without_regions(folder, nnunet_folders):
+    assert create(folder, "-d", "900", "--min-voxels", "2")["a"] == {
+        "tumour": {"points": [[2, 3, 4, 1], [6, 9, 11, 1]]}
+    }
+
+
 def test_check_names_what_is_wrong_and_goes_on(folder, capsys):
     cases = {"gone": {}, "a": {"1": {"points": [[8, 0, 0, 1]]}}}
     (folder / "p.json").write_text(json.dumps(cases))

@@ -133,5 +133,12 @@ def test_images_without_a_channel_in_their_name(tmp_path):
     assert image_cases(tmp_path, ".nii.gz") == {"a": [tmp_path / "a_0000.nii.gz"]}
 
 
+def test_images_of_another_ending(tmp_path):
+    (tmp_path / "a_0000.nii").touch()
+    (tmp_path / ".hidden.txt").touch()
+    with pytest.raises(UserError, match=r"there is a_0000.nii, but images have to end in .nii.gz\.$"):
+        image_cases(tmp_path, ".nii.gz")
+
+
 def test_no_more_than_five_names_are_quoted():
     assert some_of([]) == "no cases" and some_of("edcba") == "a, b, c, d, e" and some_of("fedcba") == "a, b, c, d, e, …"

@@ -71,7 +71,7 @@ def test_every_epoch_says_cpu_time_and_time_left(monkeypatch):
     trainer.stamps = {"epoch_start_timestamps": [0], "epoch_end_timestamps": [1200]}
     trainer.on_epoch_end()
     trainer.on_train_end()
-    assert trainer.lines == ["CPU time: 1.50 minutes in this session; about 3.0 hours left",
+    assert trainer.lines == ["CPU time: 1.50 minutes in this session; about 3.0 hours of wall-clock time left",
                              "CPU time: 1.50 minutes in this session"]  # fmt: skip
     assert 0 <= trainer.minutes_spent < 1 and monotonic() >= trainer.wall_began
 

@@ -17,6 +17,9 @@ from msam_nn.networks.weights.sam_med3d import find_state_dict
 PROVENANCE = "msam_nn"
 """Key of a weight file under which msam_nn says where the weights come from."""
 
+BUFFERS = ("gaussian_matrix", "running_mean", "running_var")
+"""Ends of the names of what is no parameter: the positional encoding's fixed matrix, and statistics of batches."""
+
 
 def read_weight_file(path: Path) -> dict:
     """Read a PyTorch file of tensors and harmless values; anything else is refused, not run.
@@ -65,5 +68,7 @@ def released_state_dict(content: Mapping) -> dict[str, Tensor]:
 
 
 def count_parameters(weights: Mapping[str, Tensor]) -> int:
-    """Numbers in a network's state dict, without the positional encoding's fixed matrix."""
-    return sum(tensor.numel() for name, tensor in weights.items() if not name.endswith("gaussian_matrix"))
+    """Numbers in a network's state dict, each tensor once however many names it has, without :data:`BUFFERS` and
+    buffers of whole or truth values."""
+    parameters = (t for name, t in weights.items() if t.is_floating_point() and not name.endswith(BUFFERS))
+    return sum({tensor.data_ptr(): tensor.numel() for tensor in parameters}.values())

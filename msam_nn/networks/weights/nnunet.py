@@ -35,6 +35,6 @@ def load_unet(network: MSAMUNet, weights: Mapping[str, Tensor]) -> LoadReport:
     network.unet.load_state_dict(weights)
     network.unet_is_given.fill_(True)
     report = LoadReport("nnU-Net")
-    report.loaded = list(own)
+    report.loaded = [key for key, _ in network.unet.named_parameters()]
     report.new = [key for key, _ in network.named_parameters() if not key.startswith("unet.")]
     return report
