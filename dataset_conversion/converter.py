@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
-from tqdm import tqdm
 
 from dataset_conversion.description import Dataset
-from dataset_conversion.discovery import Case, find_cases
-from dataset_conversion.storing import FILE_ENDING, Outcome, process_case
+from dataset_conversion.discovery import find_cases
+from dataset_conversion.storing import FILE_ENDING, process_case
 from msam_nn.errors import UserError
 from msam_nn.folders import new_folder
+from msam_nn.workers import map_in_processes
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def convert(
         force: replace an existing ``folder``.
 
     Raises:
-        UserError: if ``source`` has no sound training case, or ``folder`` exists and ``force`` is off.
+        UserError: if ``source`` has no sound training case, ``folder`` exists and ``force`` is off, or a process dies.
     """
     for place in (source, mask_source or source):
         if not place.is_dir():
@@ -61,7 +59,8 @@ def convert(
         if not cases and not skipped:
             raise UserError(f"{source} holds none of the expected files ({dataset.layout}).")
         written = unfinished / "source" if dataset.converter else unfinished
-        outcomes = list(_process(cases, dataset, written, num_workers))
+        process = partial(process_case, dataset=dataset, folder=written)
+        outcomes = map_in_processes(process, cases, num_workers, "--num-workers", desc=dataset.name, unit="case")
         skipped |= {o.name: o.problem for o in outcomes if o.problem}
         if not any(case.mask and not o.problem for case, o in zip(cases, outcomes, strict=True)):
             listed = "; ".join(f"{name}: {problem}" for name, problem in sorted(skipped.items())[:3])
@@ -75,15 +74,6 @@ def convert(
                 json.dumps(dataset.splits(unfinished / "labelsTr"), indent=4), encoding="utf-8"
             )
     return Report(folder, n_training, n_test, skipped, {o.name: o.notes for o in outcomes if o.notes})
-
-
-def _process(cases: list[Case], dataset: Dataset, folder: Path, num_workers: int) -> Iterable[Outcome]:
-    work = partial(process_case, dataset=dataset, folder=folder)
-    with ExitStack() as stack:
-        run = map
-        if num_workers > 1:
-            run = stack.enter_context(ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"))).map
-        yield from tqdm(run(work, cases), total=len(cases), desc=dataset.name, unit="case")
 
 
 def _call_converter(dataset: Dataset, source: Path, unfinished: Path, num_workers: int) -> None:

@@ -57,9 +57,13 @@ def find_cases(dataset: Dataset, source: Path, mask_source: Path | None = None) 
 
 
 def _walk(source: Path) -> Iterator[tuple[str, Path]]:
-    """``/`` + relative path, and path, of everything that is not hidden; links to folders are followed."""
+    """``/`` + relative path, and path, of everything that is not hidden; links to folders are followed, unless they
+    lead back to a folder that they are in."""
+    above = {str(source): {source.resolve()}}
     for folder, subfolders, files in os.walk(source, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        entered = {name: Path(folder, name).resolve() for name in sorted(subfolders) if not name.startswith(".")}
+        subfolders[:] = [name for name, real in entered.items() if real not in above[folder]]
+        above |= {os.path.join(folder, name): above[folder] | {entered[name]} for name in subfolders}
         for name in subfolders + sorted(name for name in files if not name.startswith(".")):
             path = Path(folder, name)
             yield f"/{path.relative_to(source).as_posix()}" + "/" * (name in subfolders), path
@@ -68,15 +72,16 @@ def _walk(source: Path) -> Iterator[tuple[str, Path]]:
 def _assemble(
     dataset: Dataset, searches: Sequence[tuple[str, str, list[tuple[str, Path]]]]
 ) -> tuple[list[tuple[str, tuple[Found, ...]]], dict[str, str]]:
-    """Group the found files by case; ``searches`` holds (what it is, pattern, where to look)."""
-    found: dict[str, dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    """Group the found files by case, each once though links lead to it; ``searches`` holds (what it is, pattern, where
+    to look)."""
+    found: dict[str, dict[str, dict[Path, Found]]] = defaultdict(lambda: defaultdict(dict))
     names: dict[str, str] = {}
     for part, pattern, paths in searches:
         for relative, path in paths:
             if match := re.search(pattern, relative):
                 name = dataset.case_name.format(match[1])
                 names.setdefault(name.casefold(), name)
-                found[name.casefold()][part].append(Found(path, match[0].lstrip("/")))
+                found[name.casefold()][part].setdefault(path.resolve(), Found(path, match[0].lstrip("/")))
     complete, problems = [], {}
     for key, files in sorted(found.items()):
         missing = [part for part, _, _ in searches if part not in files]
@@ -84,8 +89,8 @@ def _assemble(
         if missing:
             problems[names[key]] = f"missing {' and '.join(missing)}"
         elif twice:
-            several = ", ".join(str(f.path) for f in files[twice[0]])
+            several = ", ".join(str(f.path) for f in files[twice[0]].values())
             problems[names[key]] = f"duplicate case id, more than one {twice[0]}: {several}"
         else:
-            complete.append((names[key], tuple(files[part][0] for part, _, _ in searches)))
+            complete.append((names[key], tuple(next(iter(files[part].values())) for part, _, _ in searches)))
     return complete, problems

@@ -15,13 +15,12 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from msam_nn.errors import UserError
-from msam_nn.registry import TRAINERS
-from msam_nn.trainer_names import parse
+from msam_nn.registry import TRAINERS, is_budgeted
 
 
 def is_ours(trainer: str) -> bool:
-    """Whether a trainer of that name comes from this package."""
-    return trainer in TRAINERS or parse(trainer) is not None
+    """Whether it is a trainer of this package, with or without a budget; one of nnU-Net's with a budget is not."""
+    return trainer in TRAINERS or is_budgeted(trainer)
 
 
 def guard_training(module) -> None:
@@ -77,11 +76,13 @@ def weights_of(folder: Path) -> Iterator[None]:
 
 def insist_on_plans(dataset: str, plans: str) -> None:
     """Raises:
-    UserError: if nnU-Net's folders are not set, or the data set or its plans are not there.
+    UserError: if nnU-Net's folders are not set (the raw one need not be), or the data set or its plans are not there.
     """
+    from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw, nnUNet_results
+
     from msam_nn.nnunet_folders import dataset_name
 
-    dataset = dataset_name(dataset)
+    dataset = dataset_name(dataset, [nnUNet_preprocessed, nnUNet_results, *([nnUNet_raw] if nnUNet_raw.get() else [])])
     folder = Path(os.environ["nnUNet_preprocessed"], dataset)
     file = folder / f"{plans}.json"
     if not file.is_file():

@@ -1,5 +1,6 @@
 """A folder or file appears whole; a folder replaces only with force; a failure leaves nothing behind."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,42 @@ def test_file_appears_when_complete_and_the_old_one_survives_a_failure(tmp_path)
         partial.write_text("half of the n")
         raise KeyboardInterrupt
     assert target.read_text(encoding="utf-8") == "old" and list(target.parent.iterdir()) == [target]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    elsewhere, link = tmp_path / "elsewhere" / "data", tmp_path / "link"
+    link.symlink_to(elsewhere)
+    for name in ("first", "second"):  # at first there is nothing where it leads to
+        with new_folder(link, force=name == "second") as unfinished:
+            (unfinished / name).touch()
+        assert link.is_symlink() and [f.name for f in elsewhere.iterdir()] == [name]
+        assert list(elsewhere.parent.iterdir()) == [elsewhere] and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path):
+    (tmp_path / "data").write_text("mine")
+    for force in (False, True):
+        with pytest.raises(UserError, match="data is a file, and a folder"), new_folder(tmp_path / "data", force=force):
+            pass
+    assert (tmp_path / "data").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_two_processes_of_one_number_do_not_meet(tmp_path):
+    """As in two containers that share a storage, or after one was killed."""
+    target = tmp_path / "data"
+    with new_folder(target) as first, new_folder(tmp_path / "data") as second:
+        assert first != second
+    with new_file(tmp_path / "page") as first, new_file(tmp_path / "page") as second:
+        assert first != second
+        first.touch()
+        second.touch()
+
+
+def test_the_folder_has_the_usual_permissions(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with new_folder(tmp_path / "data"):
+            pass
+    finally:
+        os.umask(before)
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o750

@@ -10,12 +10,21 @@ from msam_nn.nnunet_guards import insist_on_model, insist_on_plans, is_ours, wei
 MODEL = "MSAMTrainer__MSAMPlans__3d_fullres"
 
 
-@pytest.mark.parametrize("name", ["MSAMTrainer", "MSAMTrainer_5minutes", "nnUNetTrainer_7cpuminutes"])
+@pytest.mark.parametrize("name", ["MSAMTrainer", "MSAMTrainer_5minutes"])
 def test_our_trainers(name):
     assert is_ours(name)
 
 
-@pytest.mark.parametrize("name", ["nnUNetTrainer", "nnUNetTrainerNoMirroring", "MSAMTrainr"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nnUNetTrainer",
+        "nnUNetTrainerNoMirroring",
+        "nnUNetTrainer_100epochs",
+        "nnUNetTrainer_7cpuminutes",
+        "MSAMTrainr",
+    ],
+)
 def test_others(name):
     assert not is_ours(name)
 
@@ -42,9 +51,16 @@ def test_no_variable_no_data_set_no_plans(folders, monkeypatch):
         insist_on_plans("Dataset702_B", "MSAMPlans")
     with pytest.raises(UserError, match="no data set tumour"):
         insist_on_plans("tumour", "MSAMPlans")
-    monkeypatch.setenv("nnUNet_raw", "")
-    with pytest.raises(UserError, match="nnUNet_raw is not set"):
+    monkeypatch.setenv("nnUNet_preprocessed", "")
+    with pytest.raises(UserError, match="nnUNet_preprocessed is not set"):
         insist_on_plans("701", "MSAMPlans")
+
+
+def test_training_nodes_need_no_raw_data(folders, monkeypatch):
+    (folders / "preprocessed" / "Dataset701_A").mkdir()
+    (folders / "preprocessed" / "Dataset701_A" / "MSAMPlans.json").touch()
+    monkeypatch.delenv("nnUNet_raw")
+    insist_on_plans("701", "MSAMPlans")
 
 
 @pytest.fixture

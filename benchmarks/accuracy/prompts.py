@@ -54,7 +54,6 @@ class OnePromptEach:
         automatic = predictor.predict_masks(predictor.image)
         for seed, start in enumerate((automatic, None, automatic.clamp(max=MISSED))):
             predictor.image.start_from(start)
-            predictor.image.forget_features()  # a click goes to a known window if it can
             for kind, given in {"none": [], **prompts}.items():
                 predictor.reset()
                 for index, act in given:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,14 +107,19 @@ def _wait(process: subprocess.Popen) -> dict[str, float]:
 def _note(folder: Path, mark: dict, command: tuple, status: int, seconds: float, usage: dict[str, float]) -> None:
     entry = {**mark, "command": list(command), "status": status, "seconds": seconds, **usage}
     entry = {name: round(value, 3) if isinstance(value, float) else value for name, value in entry.items()}
-    with (folder / "attempts.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    file = folder / "attempts.jsonl"
+    is_torn = file.is_file() and not file.read_bytes().endswith(b"\n")
+    with file.open("a", encoding="utf-8") as record:
+        record.write("\n" * is_torn + json.dumps(entry) + "\n")
 
 
 def attempts(folder: Path) -> list[dict]:
-    """What ``attempts.jsonl`` holds, the oldest first."""
-    file = folder / "attempts.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    """What ``attempts.jsonl`` holds, the oldest first, without lines that a full disk or a kill left torn."""
+    file, entries = folder / "attempts.jsonl", []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+        with suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def running(folder: Path) -> dict | None:

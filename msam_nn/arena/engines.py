@@ -17,6 +17,7 @@ from msam_nn.arena.attempt import attempt, running
 from msam_nn.arena.grid import Grid
 from msam_nn.arena.jobs import Job
 from msam_nn.errors import UserError
+from msam_nn.folders import new_file
 
 NO_LIMIT_MINUTES = 60 * 24 * 365
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -169,17 +170,23 @@ class Slurm:
             additional_parameters={**more, "kill-on-invalid-dep": "yes"} if ids else more,
         )
         handle = self.executor.submit(strict_attempt, job, folder, self.environment)
-        folder.mkdir(parents=True, exist_ok=True)
         note = {"id": handle.job_id, "result": str(handle.paths.result_pickle)}
-        (folder / "slurm.json").write_text(json.dumps(note), encoding="utf-8")
+        with new_file(folder / "slurm.json") as partial:
+            partial.write_text(json.dumps(note), encoding="utf-8")
         self.submitted[job.name] = (handle.job_id, handle.paths.result_pickle)
 
     def adopt(self, job: Job, folder: Path) -> bool:
         file = folder / "slurm.json"
         if not file.is_file():
             return False
-        note = json.loads(file.read_text(encoding="utf-8"))
-        number, result = note["id"], Path(note["result"])
+        try:
+            note = json.loads(file.read_text(encoding="utf-8"))
+            number, result = note["id"], Path(note["result"])
+        except (ValueError, KeyError) as error:
+            raise UserError(
+                f"{file} is damaged, so that nobody knows whether {job.name} still runs: look for it with squeue --me, "
+                f"cancel it with scancel if it does, and delete that file."
+            ) from error
         try:
             active = _slurm_active()
         except subprocess.CalledProcessError as error:  # to submit the job again could be to run it twice

@@ -60,22 +60,45 @@ class Job:
 
 
 @dataclass(frozen=True)
-class PlanJob(Job):
+class RecordedJob(Job):
+    """Done again once the grid has other options than the last attempt that succeeded.
+
+    Arguments:
+        record: folder of its attempts; without any, what is there counts.
+    """
+
+    record: Path = Path()
+
+    def is_finished(self) -> bool:
+        made = [entry["command"] for entry in attempts(self.record) if entry["status"] == 0]
+        return super().is_finished() and (not made or _options(made[-1]) == _options(self.command))
+
+
+def _options(command: Sequence[str]) -> list[str]:
+    """A command without what says where it runs, in how many processes, and where it writes."""
+    elsewhere = {"-device", "-o", "-np", "-npfp"}
+    return [word for before, word in zip(("", *command), command, strict=False) if not {before, word} & elsewhere]
+
+
+@dataclass(frozen=True)
+class PlanJob(RecordedJob):
     """Plans and preprocessed cases, all of them."""
 
     configuration: str = ""
 
     def is_finished(self) -> bool:
+        return super().is_finished() and self._is_complete()
+
+    def _is_complete(self) -> bool:
+        """Whether every case is preprocessed; not if a file that tells is damaged."""
         plans_file = self.files[0]
-        if not super().is_finished():
+        try:
+            configurations = json.loads(plans_file.read_text(encoding="utf-8"))["configurations"]
+            identifier = _inherited(configurations, self.configuration, "data_identifier")
+            dataset = json.loads(plans_file.with_name("dataset.json").read_text(encoding="utf-8"))
+            return len(list(plans_file.with_name(identifier).glob("*.pkl"))) >= dataset["numTraining"]
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        configurations = json.loads(plans_file.read_text(encoding="utf-8"))["configurations"]
-        if self.configuration not in configurations:
-            return False
-        identifier = _inherited(configurations, self.configuration, "data_identifier")
-        n_cases = len(list(plans_file.with_name(identifier).glob("*.pkl")))
-        dataset = json.loads(plans_file.with_name("dataset.json").read_text(encoding="utf-8"))
-        return n_cases >= dataset["numTraining"]
 
 
 @dataclass(frozen=True)
@@ -103,27 +126,21 @@ class TrainJob(Job):
 
 
 @dataclass(frozen=True)
-class MeasureJob(Job):
-    """Measures trained models. Cases that failed are measured again with all others, and so is everything once the grid
-    has other folds or options.
+class MeasureJob(RecordedJob):
+    """Measures trained models. Cases that failed are measured again with all others, and so is everything once a model
+    is trained again.
 
     Arguments:
-        record: folder of its attempts; without any, what is there counts.
+        models: the checkpoints that it measures.
     """
 
-    record: Path = Path()
+    models: tuple[Path, ...] = ()
 
     def is_finished(self) -> bool:
         if not super().is_finished() or self.files[0].with_name("failed.csv").is_file():
             return False
-        made = [entry["command"] for entry in attempts(self.record) if entry["status"] == 0]
-        return not made or _measured(made[-1]) == _measured(self.command)
-
-
-def _measured(command: Sequence[str]) -> list[str]:
-    """A command without the options that say where it runs and writes."""
-    elsewhere = {"-device", "-o"}
-    return [word for before, word in zip(("", *command), command, strict=False) if not {before, word} & elsewhere]
+        measured = self.files[0].stat().st_mtime
+        return all(model.is_file() and model.stat().st_mtime <= measured for model in self.models)
 
 
 def _number(dataset: str) -> str:
@@ -206,9 +223,17 @@ def _plan(grid: Grid, method: Method, dataset: str, cores: int, fingerprint: str
     command += ["-overwrite_plans_name", method.plans] if plans.overwrites_name else []
     files = (Path(nnUNet_preprocessed, dataset, f"{method.plans}.json"),)
     name = f"plan.{dataset}.{method.plans}"
-    # nnU-Net's planner takes the number of augmentation workers as its number of threads: with 0 it fails.
-    environment = {"nnUNet_n_proc_DA": "1"}
-    return PlanJob(name, "plan", tuple(command), (fingerprint,), files, environment, configuration=grid.configuration)
+    return PlanJob(
+        name,
+        "plan",
+        tuple(command),
+        (fingerprint,),
+        files,
+        # nnU-Net's planner takes the number of augmentation workers as its number of threads: with 0 it fails.
+        {"nnUNet_n_proc_DA": "1"},
+        record=grid.job_folder(name),
+        configuration=grid.configuration,
+    )
 
 
 def _run_environment(results: str, seed: int | None) -> dict[str, str]:
@@ -237,6 +262,10 @@ def _train(
     )
 
 
+def _checkpoints(grid: Grid, method: Method, dataset: str, seed: int | None) -> tuple[Path, ...]:
+    return tuple(fold_folder(grid, method, dataset, seed, fold) / "checkpoint_final.pth" for fold in grid.folds)
+
+
 def _model_options(grid: Grid, method: Method) -> list[str]:
     options = ["-tr", method.trainer, "-p", method.plans, "-c", grid.configuration]
     return [*options, "-f", *map(str, grid.folds), "-device", grid.device]
@@ -255,6 +284,7 @@ def _clicks(grid: Grid, method: Method, dataset: str, seed: int | None, results:
         (folder / "clicks.csv",),
         _run_environment(results, seed),
         record=grid.job_folder(name),
+        models=_checkpoints(grid, method, dataset, seed),
     )
 
 
@@ -273,4 +303,5 @@ def _transfer(
         (folder / "scores.csv",),
         _run_environment(results, seed),
         record=grid.job_folder(name),
+        models=tuple(file for dataset in (source, target) for file in _checkpoints(grid, method, dataset, seed)),
     )

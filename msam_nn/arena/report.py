@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from msam_nn.metrics.scores import LESION_IOU
 from msam_nn.metrics.summary import METRICS
 from msam_nn.reports.charts import click_lines, cost_scatter, critical_difference_diagram
 from msam_nn.reports.pages import figure_uri, rows_html, table_html, write_page
+from msam_nn.reports.wording import p_value
 
 COSTS = {
     "training CPU minutes per fold": "training / CPU minutes",
@@ -59,6 +61,7 @@ def _context(
         "datasets": [_dataset(results, files["tests"], name, table) for name, table in first.items()],
         "costs": rows_html(costs, 2),
         "ranks": ranks,
+        "friedman": None if ranks is None or isnan(ranks.p) else p_value(ranks.p),
         "rank_picture": ranks and figure_uri(critical_difference_diagram(ranks.ranks, ranks.difference, ranks.groups)),
         "transfer": table_html(tables.transfer_matrix(files["table2"])) if "table2" in files else None,
         "ablations": rows_html(files["table3"]) if len(files.get("table3", ())) else None,

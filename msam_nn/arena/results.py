@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ def collect(grid: Grid) -> Results:
                 scores.append(_labelled(table, dataset=dataset, seed=seed))
                 costs += [_costs(grid, contest, m, seed, device) for m in methods]
     if not scores:
-        raise UserError(f"Nothing of {grid.file} is finished yet: run it with msam arena {grid.file}.")
+        command = f"msam arena {shlex.quote(str(grid.file))}"
+        raise UserError(f"Nothing of {grid.file} is finished yet, so run it first: {command}")
     jobs = [job for job in jobs_of(grid, cores=1) if job.files]
     missing = [job.name for job in jobs if not job.is_finished()]
     there = {file for job in jobs if job.name not in missing for file in job.files}

@@ -14,6 +14,7 @@ from msam_nn.evaluation.transfer import AFTER, BEFORE, transfer_table
 from msam_nn.metrics.ranking import cliques, critical_difference, friedman, mean_ranks
 from msam_nn.metrics.statistics import case_mean, paired_tests, side_by_side
 from msam_nn.metrics.summary import MEAN_OF_CLASSES, METRICS, summarise, summary_table
+from msam_nn.reports.wording import p_value, signed, with_interval
 
 SHOWN = ("dice", "nsd", "lesion_f1")
 TESTED = ("dice", "nsd")
@@ -82,8 +83,8 @@ def tests_matrix(tests: pd.DataFrame, metric: str) -> pd.DataFrame:
     matrix = pd.DataFrame("", index=names, columns=names)
     for row in chosen.itertuples():
         star = " *" if row.p_holm < 0.05 else ""
-        matrix.loc[row.first, row.second] = f"{row.difference:+.3f}{star}"
-        matrix.loc[row.second, row.first] = f"{-row.difference:+.3f}{star}"
+        matrix.loc[row.first, row.second] = signed(row.difference) + star
+        matrix.loc[row.second, row.first] = signed(-row.difference) + star
     return matrix
 
 
@@ -149,9 +150,8 @@ def table_3(results: Results, tests: pd.DataFrame) -> pd.DataFrame:
             pair = (row["first"], row["second"])
             if set(pair) == {method.name, method.variant_of}:
                 sign = 1 if row["first"] == method.name else -1
-                low, high = sorted((sign * row["low"], sign * row["high"]))
-                change = f"{sign * row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
-                rows.append((row["dataset"], method.name, method.variant_of, change, row["p"]))
+                change = with_interval(sign * row["difference"], *sorted((sign * row["low"], sign * row["high"])))
+                rows.append((row["dataset"], method.name, method.variant_of, change, p_value(row["p"])))
     return pd.DataFrame(rows, columns=["dataset", "variant", "of", "change of Dice", "p"])
 
 

@@ -50,12 +50,13 @@ def run(args: argparse.Namespace) -> int:
     dataset_json = read_json(Path(nnUNet_raw, name, "dataset.json"), "Only raw data sets can be checked.")
     preprocessed = Path(nnUNet_preprocessed, name)
     splits = preprocessed / "splits_final.json"
+    dataset = open_raw_dataset(name, dataset_json)
     warnings = check_dataset(
-        open_raw_dataset(name, dataset_json),
+        dataset,
         find_plan(preprocessed, args.plans, args.configuration, dataset_json),
         read_json(splits, "") if splits.is_file() else None,
         output,
-        min(workers, dataset_json.get("numTraining", workers)),
+        min(workers, len(dataset.cases)),
     )
     for warning in warnings:
         print(f"- {warning}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,13 +101,14 @@ def class_values(dataset_json: dict) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``."""
+    """``nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION``.
+
+    Arguments:
+        name: of the method in tables.
+    """
 
     path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
+    name: str
 
     def prediction(self, fold: int, case: str, file_ending: str) -> Path:
         return self.path / f"fold_{fold}" / "validation" / (case + file_ending)
@@ -149,10 +150,28 @@ def open_results(truth: GroundTruth, identifier: str, splits: dict[int, list[str
         raise UserError(f"{path} holds results of {of}, not of {truth.dataset}.")
     if class_values(load_json(str(path / "dataset.json"))) != truth.classes:
         raise UserError(f"{path} was trained with other classes than {truth.dataset} has now.")
-    results = ResultsFolder(path)
+    results = ResultsFolder(path, path.name)
     for fold, cases in splits.items():
         _check_fold(results, fold, cases, truth.file_ending)
     return results
+
+
+def told_apart(results: Sequence[ResultsFolder]) -> list[ResultsFolder]:
+    """The same folders; where names are equal, with the part of the paths that differs in front: ``seed_1/NAME``."""
+    parents = {r: Path(os.path.abspath(r.path)).parts[:-1] for r in results}
+    named = []
+    for result in results:
+        paths = [parents[r] for r in results if r.name == result.name]
+        first = _n_equal(paths)
+        last = _n_equal([path[first:][::-1] for path in paths])
+        part = parents[result][first : len(parents[result]) - last]
+        named.append(replace(result, name="/".join([*part, result.name])))
+    return named
+
+
+def _n_equal(paths: Sequence[tuple[str, ...]]) -> int:
+    """How many parts all of them begin with."""
+    return next((n for n, parts in enumerate(zip(*paths, strict=False)) if len(set(parts)) > 1), min(map(len, paths)))
 
 
 def _check_fold(results: ResultsFolder, fold: int, cases: list[str], file_ending: str) -> None:

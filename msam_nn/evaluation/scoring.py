@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from msam_nn.evaluation.results_folder import GroundTruth
 from msam_nn.metrics.ellipsoid import BlindEllipsoid, fit_ellipsoid
 from msam_nn.metrics.scores import class_masks, score
 from msam_nn.nnunet_folders import split
+from msam_nn.workers import map_in_processes
 
 ELLIPSOID = "image-blind ellipsoid"
 COARSE_EDGE = 128
@@ -89,15 +88,11 @@ def score_cases(
         Columns ``method, fold, case, label`` and those of :class:`msam_nn.metrics.scores.Score`.
 
     Raises:
-        UserError: if a prediction has another shape than its truth.
+        UserError: if a prediction has another shape than its truth, or a process dies.
     """
     measure = partial(score_case, truth, options)
-    bar = partial(tqdm, total=len(tasks), desc="scoring", unit="case", disable=not progress)
-    if num_processes == 1:
-        rows = list(bar(map(measure, tasks)))
-    else:
-        with ProcessPoolExecutor(num_processes, multiprocessing.get_context("spawn")) as pool:
-            rows = list(bar(pool.map(measure, tasks)))
+    bar = {"desc": "scoring", "unit": "case", "disable": not progress}
+    rows = map_in_processes(measure, tasks, num_processes, "-np", **bar)
     return pd.DataFrame([row for case_rows in rows for row in case_rows])
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -18,11 +15,10 @@ from zlib import crc32
 import cc3d
 import nibabel
 import numpy as np
-from tqdm import tqdm
 
-from msam_nn.errors import UserError
 from msam_nn.inspection.raw_dataset import RawDataset
 from msam_nn.metrics.scores import LESION_CONNECTIVITY
+from msam_nn.workers import map_in_processes
 
 SAMPLES = 5000
 """Voxels drawn per case, and per class of a case, for the distribution of intensities."""
@@ -94,15 +90,7 @@ def measure_cases(dataset: RawDataset, num_workers: int) -> tuple[list[CaseStati
         UserError: if a process dies, most likely for want of memory.
     """
     measure = partial(measure_or_explain, dataset)
-    bar = partial(tqdm, total=len(dataset.cases), desc="cases", unit="case")
-    if num_workers == 1:
-        results = list(bar(map(measure, dataset.cases)))
-    else:
-        with ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn")) as pool:
-            try:
-                results = list(bar(pool.map(measure, dataset.cases)))
-            except BrokenProcessPool as error:
-                raise UserError("A worker died, likely for want of memory: use fewer with --num-workers.") from error
+    results = map_in_processes(measure, list(dataset.cases), num_workers, "--num-workers", desc="cases", unit="case")
     readable = [r for r in results if isinstance(r, CaseStatistics)]
     return readable, [r for r in results if isinstance(r, UnreadableCase)]
 

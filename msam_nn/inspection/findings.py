@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from msam_nn.reports.wording import listed, number, times, volume
 SPACING_RATIO = 3.0
 """From which factor to the median on a spacing is an outlier; nnU-Net's threshold for anisotropy."""
 
+SPECK_VOXELS = 8
+"""Voxels of the plan, two along each axis, below which a lesion may be a slip of whoever drew it."""
+
 BLIND_DICE = 0.5
 """From which Dice of the image-blind ellipsoid on the shape of an array says too much."""
 
@@ -23,8 +28,15 @@ BLIND_DICE = 0.5
 def file_warnings(
     dataset: RawDataset, cases: Sequence[CaseStatistics], unreadable: Sequence[UnreadableCase]
 ) -> list[str]:
-    """Cases that cannot be read, images and labels that do not fit each other, and voxels that are no numbers."""
+    """Cases that cannot be read or are not declared, images and labels that do not fit each other, and voxels that are
+    no numbers."""
     found = [f"{case.name} cannot be read ({case.reason}): repair or remove it." for case in unreadable]
+    if (declared := dataset.declared_cases) != (there := len(dataset.cases)):
+        said = "lacks numTraining" if declared is None else f"says numTraining: {json.dumps(declared)}"
+        found.append(
+            f"dataset.json {said}, and there are {there} training cases: write {there} there, or nnU-Net's "
+            f"--verify_dataset_integrity refuses the data set."
+        )
     expected = len(dataset.channel_names)
     if wrong := [f"{c.name} ({c.channels})" for c in cases if c.channels != expected]:
         found.append(f"{expected} channels are declared, but not found in {listed(wrong)}: add or remove image files.")
@@ -109,17 +121,22 @@ def spacing_warnings(cases: Sequence[CaseStatistics]) -> list[str]:
 
 
 def token_warnings(cases: Sequence[CaseStatistics], plan: PlanFacts) -> list[str]:
-    """Lesions whose volume is smaller than a token's, class by class."""
+    """Lesions that are smaller than a token, or than ``SPECK_VOXELS`` where masks are as fine as the image, class by
+    class."""
+    bound, what = plan.token_mm3, f"a token of {times(plan.token_mm)} mm"
+    mend = "remove what is a speck of annotation"
+    if plan.fine_masks:
+        bound, what = SPECK_VOXELS * prod(plan.spacing), f"{SPECK_VOXELS} voxels of {times(plan.spacing)} mm"
+    else:
+        mend += ", and plan again with a larger -gpu_memory_target if smaller tokens are needed"
     found = []
     for name in cases[0].lesions:
         volumes = np.concatenate([case.lesions[name].volumes_mm3 for case in cases])
-        small = int((volumes < plan.token_mm3).sum())
+        small = int((volumes < bound).sum())
         if small:
             found.append(
                 f'Of {len(volumes)} lesions of "{name}", {small} ({number(100 * small / len(volumes))} %) '
-                f"{'is' if small == 1 else 'are'} smaller than a token of {times(plan.token_mm)} mm "
-                f"({volume(plan.token_mm3)}): remove what is a speck of annotation, and plan again with a larger "
-                f"-gpu_memory_target if smaller tokens are needed."
+                f"{'is' if small == 1 else 'are'} smaller than {what} ({volume(bound)}): {mend}."
             )
     return found
 

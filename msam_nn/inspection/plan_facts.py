@@ -23,6 +23,7 @@ class PlanFacts:
     Arguments:
         settings: what the plan chose, ready to show.
         notes: why, as the planner wrote it; nothing for nnU-Net's own planners.
+        fine_masks: masks are as fine as the image, by a pyramid; otherwise tokens bound how fine they are.
     """
 
     plans_name: str
@@ -31,6 +32,7 @@ class PlanFacts:
     token_mm: tuple[float, ...]
     settings: dict[str, str]
     notes: tuple[str, ...]
+    fine_masks: bool = False
 
     @property
     def token_mm3(self) -> float:
@@ -49,10 +51,7 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
     adopted = deepcopy(plans)
     _, planned = resolve_configuration(plans, configuration)
     if len(planned.patch_size) != 3:
-        raise UnsupportedError(
-            f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres); "
-            f"2D data sets cannot be checked."
-        )
+        raise UnsupportedError(f"msam check looks at volumes and {configuration} is 2D: use 3d_fullres (or 3d_lowres).")
     is_masksam = planned.network_arch_class_name == masksam.BUILDER
     adopt = masksam_architecture.adopt_plans if is_masksam else adopt_plans
     adopt(adopted, configuration, dataset_json)
@@ -87,6 +86,7 @@ def read_plan_facts(plans: dict, configuration: str, dataset_json: dict) -> Plan
         tuple(tokens * spacing),
         settings,
         tuple(resolved.configuration.get("planning_notes", ())),
+        bool(network.get("pyramid")),
     )
 
 

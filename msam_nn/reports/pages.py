@@ -22,16 +22,7 @@ def figure_uri(figure: Figure) -> str:
     """A matplotlib figure as a ``data:`` URI for an ``<img>``."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
-    return _png_uri(buffer.getvalue())
-
-
-def picture_uri(png: str | Path) -> str:
-    """A PNG file as a ``data:`` URI for an ``<img>``."""
-    return _png_uri(Path(png).read_bytes())
-
-
-def _png_uri(content: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def table_html(table: pd.DataFrame, decimals: int = 3) -> str:

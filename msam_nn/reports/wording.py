@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isnan
 
 
 def number(value: float) -> str:
     """Three significant digits and no exponent: ``0.00412``, ``27.9``, ``2339``."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 1e-4 else f"{value:.1g}"
+
+
+def signed(value: float) -> str:
+    """``+0.120``; a dash where there is no value."""
+    return "–" if isnan(value) else f"{value:+.3f}"
+
+
+def with_interval(mean: float, low: float, high: float) -> str:
+    """``+0.120 [-0.003, +0.240]``, or what there is of it."""
+    return signed(mean) if isnan(low) else f"{signed(mean)} [{signed(low)}, {signed(high)}]"
+
+
+def p_value(p: float) -> str:
+    """Two significant digits; a dash where nothing was tested."""
+    return "–" if isnan(p) else f"{p:.2g}"
 
 
 def times(values: Iterable[float]) -> str:

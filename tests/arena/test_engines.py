@@ -107,6 +107,16 @@ def test_a_command_that_cannot_start_fails_and_the_log_says_why(grid, tmp_path):
     assert "no_such_command" in last_lines(folder)[-1] and "No such file" in last_lines(folder)[-1]
 
 
+def test_a_torn_line_hides_no_other_attempt(grid, tmp_path):
+    job = shell("again", "true", tmp_path)
+    folder = grid.job_folder(job.name)
+    folder.mkdir(parents=True)
+    (folder / "attempts.jsonl").write_text('{"status": 3}\n{"host": "no')
+    assert [entry["status"] for entry in attempts(folder)] == [3]
+    assert run(grid, [job], "local") == {"again": FINISHED}
+    assert [entry["status"] for entry in attempts(folder)] == [3, 0]
+
+
 class FakeExecutor:
     """Keeps what it is told."""
 
@@ -133,6 +143,17 @@ def test_own_slurm_options_stay_beside_those_of_a_dependency(grid, tmp_path, mon
     assert alone["additional_parameters"] == {"constraint": "a100"} and alone["dependency"] is None
     assert waiting["additional_parameters"] == {"constraint": "a100", "kill-on-invalid-dep": "yes"}
     assert waiting["dependency"] == "afterok:1" and waiting["gpus_per_node"] == "a100:1"
+
+
+def test_a_damaged_note_of_slurms_number_starts_nothing_twice(grid, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, "_submitit", lambda: SimpleNamespace(SlurmExecutor=FakeExecutor))
+    engine, job = engines.Slurm(grid, {}, 1), shell("long", "true", tmp_path)
+    folder = grid.job_folder(job.name)
+    engine.submit(job, folder, ())
+    assert [file.name for file in folder.iterdir()] == ["slurm.json"]
+    (folder / "slurm.json").write_text((folder / "slurm.json").read_text()[:9])
+    with pytest.raises(UserError, match="slurm.json is damaged.* whether long still runs"):
+        engine.adopt(job, folder)
 
 
 @pytest.mark.slurm

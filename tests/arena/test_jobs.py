@@ -1,6 +1,7 @@
 """A grid worked out by hand, and what counts as finished."""
 
 import json
+import os
 
 import pytest
 
@@ -76,16 +77,43 @@ def test_a_validated_final_checkpoint_is_finished(train):
     assert train.is_finished()
 
 
+def leave(*files):
+    """As a job that ends well does."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def record(job, *attempts):
+    """Pairs of command and exit status."""
+    job.record.mkdir(parents=True)
+    lines = [json.dumps({"command": list(command), "status": status}) for command, status in attempts]
+    (job.record / "attempts.jsonl").write_text("\n".join(lines))
+
+
 def test_clicks_are_finished_when_no_case_failed(arena):
     grid = read_grid(arena(methods=M_SAM, clicks="-n 3", tolerance=2))
     clicks = next(job for job in jobs_of(grid, cores=1) if job.stage == "clicks")
     assert "--tolerance 2 -n 3" in clicks.shell_line() and not clicks.is_finished()
-    folder = clicks.files[0].parent
-    folder.mkdir(parents=True)
-    (folder / "clicks.csv").touch()
+    leave(*clicks.models, *clicks.files)
     assert clicks.is_finished()
-    (folder / "failed.csv").touch()
+    leave(clicks.files[0].with_name("failed.csv"))
     assert not clicks.is_finished()
+
+
+def test_a_model_that_is_trained_again_is_measured_again(arena):
+    jobs = jobs_of(read_grid(arena(methods=M_SAM, clicks="-n 3", folds=[0, 1])), cores=1)
+    clicks = next(job for job in jobs if job.stage == "clicks")
+    trained = [job for job in jobs if job.stage == "train"]
+    assert clicks.models == tuple(job.files[0] for job in trained)
+    leave(*(file for job in trained for file in job.files), *clicks.files)
+    assert still_needed(jobs) == {"report"}
+    clicks.models[1].unlink()
+    assert still_needed(jobs) == {trained[1].name, clicks.name, "report"}
+    leave(clicks.models[1])
+    measured = clicks.files[0].stat().st_mtime
+    os.utime(clicks.models[1], (measured + 1, measured + 1))
+    assert still_needed(jobs) == {clicks.name, "report"}
 
 
 @pytest.mark.parametrize(
@@ -99,12 +127,8 @@ def test_what_was_measured_otherwise_is_measured_again(arena, change, finished):
         return next(job for job in jobs_of(grid, cores=1) if job.stage == "clicks")
 
     measured = clicks_job()
-    measured.files[0].parent.mkdir(parents=True)
-    measured.files[0].touch()
-    measured.record.mkdir(parents=True)
-    attempts = [([*measured.command, "--other"], 0), (measured.command, 0), ([*measured.command, "--killed"], -9)]
-    lines = [json.dumps({"command": list(command), "status": status}) for command, status in attempts]
-    (measured.record / "attempts.jsonl").write_text("\n".join(lines))
+    leave(*clicks_job(folds=[0, 1]).models, *measured.files)
+    record(measured, ([*measured.command, "--other"], 0), (measured.command, 0), ([*measured.command, "--killed"], -9))
     again = clicks_job(**change)
     assert again.files == measured.files and again.is_finished() is finished
 
@@ -121,11 +145,32 @@ def test_a_plan_is_finished_when_every_case_is_preprocessed(arena, nnunet_folder
     job = named(jobs_of(grid, cores=1))[f"plan.{DATASET}.MSAMPlans"]
     next((copy / DATASET / "MSAMPlans_3d_fullres").glob("*.pkl")).unlink()
     assert not job.is_finished()
+    declared = copy / DATASET / "dataset.json"
+    content = json.loads(declared.read_text())
+    declared.write_text(json.dumps({**content, "numTraining": content["numTraining"] - 1}))
+    assert job.is_finished()
+    for damaged in (json.dumps({**content, "numTraining": "1"}), "{}", "{", None):
+        declared.unlink() if damaged is None else declared.write_text(damaged)
+        assert not job.is_finished()
     file = copy / DATASET / "MSAMPlans.json"
     plans = json.loads(file.read_text())
-    plans["configurations"] = {}
-    file.write_text(json.dumps(plans))
-    assert not job.is_finished()
+    declared.write_text(json.dumps({**content, "numTraining": 1}))
+    for damaged in (json.dumps({**plans, "configurations": {}}), file.read_text()[:50]):
+        assert job.is_finished()
+        file.write_text(damaged)
+        assert not job.is_finished()
+        file.write_text(json.dumps(plans))
+
+
+def test_plans_of_other_options_are_made_again_where_the_arena_made_them(arena):
+    def plan_job(options, cores=1):
+        plans = {"MSAMPlans": {"planner": "MSAMPlanner", "options": options}}
+        return named(jobs_of(read_grid(arena(methods=M_SAM, plans=plans)), cores))[f"plan.{DATASET}.MSAMPlans"]
+
+    made, other = plan_job("-gpu_memory_target 1"), plan_job("-gpu_memory_target 2")
+    assert made.is_finished() and other.is_finished()
+    record(made, (made.command, 0), (other.command, 1))
+    assert plan_job("-gpu_memory_target 1", cores=2).is_finished() and not other.is_finished()
 
 
 def test_what_only_prepares_finished_jobs_is_not_needed(arena, tmp_path, monkeypatch):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
 from msam_nn.cli.main import main
+from msam_nn.nnunet_folders import labelled_cases
 
 
 def check(capsys, *arguments):
@@ -52,6 +54,19 @@ def test_variable_that_is_not_set(nnunet_folders, monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_raw")
     status, text = check(capsys, 900)
     assert status == 2 and "nnUNet_raw is not set" in text
+
+
+@pytest.mark.parametrize("declared", [0, "6"])
+def test_a_wrong_number_of_cases_is_a_warning(nnunet_folders, tmp_path, monkeypatch, capsys, declared):
+    source = nnunet_folders["nnUNet_raw"] / "Dataset900_TumourPhantom"
+    shutil.copytree(source, tmp_path / "raw" / source.name)
+    file = tmp_path / "raw" / source.name / "dataset.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"numTraining": declared}))
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
+    labelled_cases.cache_clear()
+    status, text = check(capsys, 900, "--num-workers", 1, "-o", tmp_path / "page.html")
+    labelled_cases.cache_clear()
+    assert status == 0 and f"- dataset.json says numTraining: {json.dumps(declared)}, and there are" in text
 
 
 def test_only_preprocessed(nnunet_folders, tmp_path, monkeypatch, capsys):

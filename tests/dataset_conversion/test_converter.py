@@ -1,6 +1,8 @@
 """All or nothing, with one process or several, and nnU-Net's variables as they were."""
 
 import os
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -24,6 +26,13 @@ def test_several_processes_give_the_same(lits, tmp_path):
     assert list(reports[0].skipped) == [f"lits_{lits.number('undeclared label'):03d}"]
     for file in (tmp_path / "1").rglob("*.nii.gz"):
         assert file.stat().st_size == (tmp_path / "2" / file.relative_to(tmp_path / "1")).stat().st_size
+
+
+def test_a_process_that_dies_is_one_sentence_and_leaves_nothing(lits, tmp_path):
+    deadly = replace(LITS, write_mask=partial(os.execlp, "false"))
+    with pytest.raises(UserError, match="A worker died.*--num-workers"):
+        convert(deadly, lits.root, tmp_path / "raw", num_workers=2)
+    assert [f.name for f in tmp_path.iterdir()] == ["source"]
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError("no space left on device")])

@@ -55,6 +55,14 @@ def test_hidden_files_do_not_count_and_links_do(touch, tmp_path):
     assert [case.name for case in cases] == ["case_1"] and problems == {}
 
 
+def test_a_link_back_and_a_second_way_to_a_file_lose_no_case(touch, tmp_path):
+    source = touch("data/img/1_a.x", "data/img/1_b.x", "data/seg/1.x")
+    for link, folder in (("data/img/back", "data"), ("data/all", "."), ("by_name", "data")):
+        (source / link).symlink_to(source / folder)
+    (case,), problems = find_cases(DATASET, source)
+    assert case.name == "case_1" and case.mask.path.samefile(source / "data/seg/1.x") and problems == {}
+
+
 def test_masks_from_another_folder(touch):
     source = touch("images/img/1_a.x", "images/img/1_b.x", "masks/seg/1.x")
     assert find_cases(DATASET, source / "images")[1] == {"case_1": "missing mask"}

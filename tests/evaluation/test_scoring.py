@@ -1,3 +1,7 @@
+import os
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -39,6 +43,13 @@ def test_processes_change_nothing(root):
     contest = open_contest(DATASET, [0], [FIRST])
     alone = score_cases(contest.truth, tasks_of(contest), OPTIONS, progress=False)
     pd.testing.assert_frame_equal(alone, score_cases(contest.truth, tasks_of(contest), OPTIONS, 2, progress=False))
+
+
+def test_a_process_that_dies_is_one_sentence(root):
+    contest = open_contest(DATASET, [0], [FIRST])
+    truth = replace(contest.truth, reader=partial(os._exit, 1))
+    with pytest.raises(UserError, match="use fewer with -np"):
+        score_cases(truth, tasks_of(contest), OPTIONS, 2, progress=False)
 
 
 def test_a_prediction_of_another_shape_is_refused(root):

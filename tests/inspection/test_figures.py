@@ -14,7 +14,7 @@ PLAN = PlanFacts("MSAMPlans", "3d_fullres", (2, 1, 1), (10, 10, 10), {}, ())
 
 
 def dataset(*channels, classes=("tumour",)):
-    return RawDataset("D", channels, {name: (i + 1,) for i, name in enumerate(classes)}, None, {}, SimpleITKIO)
+    return RawDataset("D", channels, {name: (i + 1,) for i, name in enumerate(classes)}, None, {}, 0, SimpleITKIO)
 
 
 def test_picture_has_a_row_per_channel_and_leaves_ignored_voxels_out(raw_folder):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
@@ -7,7 +9,7 @@ from msam_nn.inspection.case_statistics import UnreadableCase
 from msam_nn.inspection.plan_facts import PlanFacts
 from msam_nn.inspection.raw_dataset import RawDataset
 
-DATASET = RawDataset("Dataset700_Small", ("CT",), {"tumour": (1,)}, None, {}, SimpleITKIO)
+DATASET = RawDataset("Dataset700_Small", ("CT",), {"tumour": (1,)}, None, {}, 0, SimpleITKIO)
 PLAN = PlanFacts("MSAMPlans", "3d_fullres", (2, 1, 1), (8, 8, 8), {}, ())
 
 
@@ -41,8 +43,16 @@ def test_files(measured):
     assert "Images hold NaN or infinite voxels in d" in found[4] and "Labels hold NaN voxels in d" in found[5]
 
 
+@pytest.mark.parametrize(
+    ("declared", "said"), [(6, "says numTraining: 6"), ("0", 'says numTraining: "0"'), (None, "lacks")]
+)
+def test_another_number_of_cases_than_declared(declared, said):
+    (text,) = warn.file_warnings(replace(DATASET, declared_cases=declared), [], [])
+    assert text.startswith(f"dataset.json {said}") and "write 0 there" in text
+
+
 def test_labels(measured):
-    regions = RawDataset("D", ("CT",), {"whole": (1, 2), "core": (2,)}, 3, {}, SimpleITKIO)
+    regions = RawDataset("D", ("CT",), {"whole": (1, 2), "core": (2,)}, 3, {}, 0, SimpleITKIO)
     cases = [measured("a", label_values=(0, 1, 7)), measured("b", (), label_values=(0,))]
     undeclared, core, ignore, empty = warn.label_warnings(regions, cases)
     assert undeclared.startswith("Label value 7 occurs in a and is not declared")
@@ -73,6 +83,16 @@ def test_lesions_smaller_than_a_token(measured):
     assert text.startswith('Of 4 lesions of "tumour", 2 (50 %) are smaller than a token of 8 × 8 × 8 mm (0.512 ml)')
     (text,) = warn.token_warnings([measured("a", (511, 512))], PLAN)
     assert "1 (50 %) is smaller" in text
+
+
+def test_only_specks_are_too_small_for_masks_as_fine_as_the_image(measured):
+    """Eight voxels of 2 mm³ have 16 mm³."""
+    fine = replace(PLAN, fine_masks=True)
+    assert warn.token_warnings([measured("a", (16, 100, 511))], fine) == []
+    assert warn.token_warnings([measured("a", (15, 100, 511))], fine) == [
+        'Of 3 lesions of "tumour", 1 (33.3 %) is smaller than 8 voxels of 2 × 1 × 1 mm (16 mm³): '
+        "remove what is a speck of annotation."
+    ]
 
 
 def test_shape_that_gives_the_place_away():

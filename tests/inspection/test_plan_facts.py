@@ -1,6 +1,6 @@
 import pytest
 
-from msam_nn.errors import UserError
+from msam_nn.errors import UnsupportedError, UserError
 from msam_nn.inspection.plan_facts import read_plan_facts
 
 
@@ -17,7 +17,9 @@ def test_facts_in_the_array_order_of_the_images(phantom_plans):
     assert facts.settings["token"] == "8 × 4 × 8 voxels, 24 × 8 × 8 mm"
     assert facts.settings["patch"].startswith("32 × 16 × 32 voxels")
     assert facts.settings["patches on foreground"] == "60%"
-    assert facts.notes == ("because",)
+    assert facts.notes == ("because",) and facts.fine_masks
+    configuration["architecture"]["arch_kwargs"].update(pyramid=[], initial_masks=False)
+    assert not read_plan_facts(plans, "3d_fullres", dataset_json).fine_masks
 
 
 def test_plans_of_another_planner_show_the_network_that_training_derives(phantom_plans):
@@ -30,6 +32,13 @@ def test_plans_of_another_planner_show_the_network_that_training_derives(phantom
     assert facts.notes == () and "patches on foreground" not in facts.settings
     assert "blocks" in facts.settings["network"]
     assert plans["configurations"]["3d_fullres"]["architecture"]["network_class_name"] == "a.U.Net"
+
+
+def test_a_2d_configuration(phantom_plans):
+    plans, dataset_json = phantom_plans
+    plans["configurations"]["2d"] = {**plans["configurations"]["3d_fullres"], "patch_size": [32, 32]}
+    with pytest.raises(UnsupportedError, match="2d is 2D: use 3d_fullres"):
+        read_plan_facts(plans, "2d", dataset_json)
 
 
 def test_unknown_configuration(phantom_plans):

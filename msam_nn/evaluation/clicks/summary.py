@@ -16,7 +16,7 @@ SLIGHT = 0.002
 
 
 def scores_at(scores: pd.DataFrame, metric: str, statistic: str = "mean") -> pd.DataFrame:
-    """A metric after :data:`SHOWN_CLICKS`, of the cases that have the class.
+    """A metric after :data:`SHOWN_CLICKS` and after the last clicks, of the cases that have the class.
 
     Arguments:
         statistic: over cases, after the mean over seeds; ``"median"`` where distances may be infinite.
@@ -24,7 +24,8 @@ def scores_at(scores: pd.DataFrame, metric: str, statistic: str = "mean") -> pd.
     Returns:
         Index :data:`ROW`, one column per number of clicks.
     """
-    shown = scores[(scores["true_voxels"] > 0) & scores["clicks"].isin(SHOWN_CLICKS)]
+    present = scores[scores["true_voxels"] > 0]
+    shown = present[present["clicks"].isin({*SHOWN_CLICKS, present["clicks"].max()})]
     per_case = shown.groupby([*ROW, "clicks", "case"], sort=False)[metric].mean()
     return _with_mean_of_classes(per_case.groupby([*ROW, "clicks"], sort=False).agg(statistic).unstack("clicks"))
 
@@ -112,9 +113,8 @@ def to_markdown(scores: pd.DataFrame, *, title: str, protocol: str, tolerance_mm
         f"## HD95 in mm after clicks, median over cases\n\n{markdown_table(scores_at(scores, 'hd95', 'median'), 1)}",
         f"## Clicks needed\n\nCurves that never get there count with {most} clicks, the most there were.\n\n"
         f"{markdown_table(effort(curves, most))}",
+        f"## Clicks after which Dice falls\n\n{markdown_table(setbacks(scores))}",
     ]
-    if most > 0:
-        parts.append(f"## Clicks after which Dice falls\n\n{markdown_table(setbacks(scores))}")
     if most >= max(AREA_CLICKS):
         parts.append(
             f"## Area under the curve\n\nAs in the CVPR 2025 interactive segmentation challenge: trapezoid rule over "

@@ -18,6 +18,7 @@ from msam_nn.evaluation.results_folder import (
     ResultsFolder,
     open_ground_truth,
     open_results,
+    told_apart,
     validation_splits,
 )
 from msam_nn.evaluation.scoring import ELLIPSOID, ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
@@ -73,10 +74,10 @@ def open_contest(dataset: str, folds: Sequence[int], identifiers: Sequence[str])
     splits = validation_splits(dataset, folds)
     truth = open_ground_truth(dataset, [case for cases in splits.values() for case in cases])
     results = [open_results(truth, identifier, splits) for identifier in identifiers]
-    names = [r.name for r in results]
-    if len(set(names)) < len(names):
-        raise UserError(f"The same results are named twice: {', '.join(names)}.")
-    return Contest(truth, splits, results)
+    places = [r.path.resolve() for r in results]
+    if twice := sorted({str(place) for place in places if places.count(place) > 1}):
+        raise UserError(f"The same results are named twice: {', '.join(twice)}.")
+    return Contest(truth, splits, told_apart(results))
 
 
 def compare(

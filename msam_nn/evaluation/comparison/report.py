@@ -17,6 +17,7 @@ from msam_nn.reports.charts import box_plots, case_scatter
 from msam_nn.reports.markdown import markdown_table
 from msam_nn.reports.overlay import draw_overlay
 from msam_nn.reports.pages import figure_uri, rows_html, write_page
+from msam_nn.reports.wording import p_value, with_interval
 
 COUNTS_NOTE = (
     "Without truth: the class is not in the case. False alarms: something was predicted there, Dice 0. Rightly empty: "
@@ -24,9 +25,9 @@ COUNTS_NOTE = (
     "where there is something; Dice is 0, HD95 infinite and left out of its mean."
 )
 TESTS_NOTE = (
-    "Mean difference, first minus second, over the cases where one of them has a value [95 % bootstrap interval]; where "
-    "the other is rightly empty beside a false alarm, it counts 1. p of the two-sided Wilcoxon signed-rank test, and "
-    "after Holm's correction for all rows of this table."
+    "Mean difference, first minus second, over the cases where one of them has a value [95 % bootstrap interval]; "
+    "where the other is rightly empty beside a false alarm, it counts 1. p of the two-sided Wilcoxon signed-rank test, "
+    "and after Holm's correction for all rows of this table."
 )
 COSTS_NOTE = (
     "Training time is wall-clock by nnU-Net's logs, on whatever machine it ran. Prediction, if measured, is one case "
@@ -64,9 +65,9 @@ def _title(contest: Contest) -> str:
 
 def tests_table(tests: pd.DataFrame) -> pd.DataFrame:
     """The paired tests for reading."""
-    interval = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in tests[["difference", "low", "high"]].values]
-    p_values = {column: [f"{p:.2g}" for p in tests[column]] for column in ("p", "p_holm")}
-    table = tests.assign(metric=tests["metric"].map(METRICS), difference=interval, **p_values)
+    differences = [with_interval(*values) for values in tests[["difference", "low", "high"]].values]
+    p_values = {column: tests[column].map(p_value) for column in ("p", "p_holm")}
+    table = tests.assign(metric=tests["metric"].map(METRICS), difference=differences, **p_values)
     columns = ["first", "second", "metric", "label", "cases", "difference", "p", "p_holm"]
     return table[columns].rename(columns={"p_holm": "p (Holm)"})
 

@@ -48,6 +48,11 @@ def test_mean_over_seeds_then_cases_then_classes(scores):
     assert table.loc[("uniform", MEAN_OF_CLASSES)].tolist() == pytest.approx([0.55, 0.65, 0.7375, 0.7625])
 
 
+@pytest.mark.parametrize(("most", "shown"), [(2, [0, 1, 2]), (4, [0, 1, 3, 4]), (5, [0, 1, 3, 5])])
+def test_the_last_clicks_are_shown(scores, most, shown):
+    assert scores_at(scores[scores["clicks"] <= most], "dice").columns.tolist() == shown
+
+
 def test_the_median_takes_infinite_distances(scores):
     assert scores_at(scores, "hd95", "median").loc[("uniform", "a"), 1] == pytest.approx((5 + 9) / 2)
     assert scores_at(scores, "hd95", "median").loc[("uniform", "a"), 0] == inf

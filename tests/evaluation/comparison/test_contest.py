@@ -1,5 +1,6 @@
 """The same numbers as nnU-Net where both measure the same."""
 
+import shutil
 from collections import defaultdict
 from types import SimpleNamespace
 
@@ -65,6 +66,18 @@ def test_no_picture_without_raw_images(root):
 def test_results_named_twice(root):
     with pytest.raises(UserError, match="named twice"):
         open_contest(DATASET, [0], [FIRST, str(root / "results" / DATASET / FIRST)])
+
+
+def test_seeds_of_one_method_are_told_apart_by_their_folders(root):
+    folders = [root / "results" / place / DATASET / FIRST for place in ("", "seed_1", "seed_2/again")]
+    for folder in folders[1:]:
+        shutil.copytree(folders[0], folder)
+    contest = open_contest(DATASET, [0], [*map(str, folders), SECOND])
+    assert [r.name for r in contest.results] == [FIRST, f"seed_1/{FIRST}", f"seed_2/again/{FIRST}", SECOND]
+    assert list(contest.predictions("a")) == [r.name for r in contest.results]
+    (root / "link").symlink_to(folders[1].parents[1])
+    with pytest.raises(UserError, match=f"named twice: .*seed_1/{DATASET}/{FIRST}.$"):
+        open_contest(DATASET, [0], [str(folders[1]), str(root / "link" / DATASET / FIRST)])
 
 
 @pytest.mark.parametrize("error", [ImportError("Network class could not be found\nanywhere"), torch.OutOfMemoryError()])

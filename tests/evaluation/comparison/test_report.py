@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from msam_nn.cli.main import main
+from msam_nn.evaluation.comparison.report import tests_table as table_of_tests
 from msam_nn.evaluation.scoring import ELLIPSOID
 
 from ..results_phantom import FIRST, SECOND, make_results
@@ -34,6 +36,12 @@ def test_command_writes_the_report(root, capsys):
     for report in (page, text):
         assert ELLIPSOID in report and "NSD at 2 mm" in report and "Rightly empty" in report
     assert ELLIPSOID in capsys.readouterr().out
+
+
+def test_a_class_without_pairs_has_dashes():
+    row = {"metric": "dice", "label": "core", "first": "A", "second": "B", "cases": 0}
+    tests = pd.DataFrame([row | dict.fromkeys(["difference", "low", "high", "p", "p_holm"], np.nan)])
+    assert table_of_tests(tests)[["difference", "p", "p (Holm)"]].to_numpy().tolist() == [["–", "–", "–"]]
 
 
 @pytest.mark.parametrize(
