@@ -13,6 +13,7 @@ from nnunetv2.paths import nnUNet_preprocessed, nnUNet_results
 
 from msam_nn.arena.attempt import attempts
 from msam_nn.arena.grid import Grid, Method, results_root
+from msam_nn.errors import UserError
 from msam_nn.trainers.seeding import SEED_VARIABLE
 
 PREPARATION = ("fingerprint", "plan")
@@ -70,8 +71,11 @@ class RecordedJob(Job):
     record: Path = Path()
 
     def is_finished(self) -> bool:
+        return super().is_finished() and not self.has_other_options()
+
+    def has_other_options(self) -> bool:
         made = [entry["command"] for entry in attempts(self.record) if entry["status"] == 0]
-        return super().is_finished() and (not made or _options(made[-1]) == _options(self.command))
+        return bool(made) and _options(made[-1]) != _options(self.command)
 
 
 def _options(command: Sequence[str]) -> list[str]:
@@ -118,11 +122,13 @@ class TrainJob(Job):
         Path(self.environment.get("nnUNet_results", nnUNet_results)).mkdir(parents=True, exist_ok=True)
         write_splits(self.dataset)
 
+    def has_begun(self) -> bool:
+        return any(self.fold_folder.glob("checkpoint_*.pth"))
+
     def command_now(self) -> tuple[str, ...]:
         if (self.fold_folder / "checkpoint_final.pth").is_file():
             return (*self.command, "--val")
-        started = any((self.fold_folder / f"checkpoint_{which}.pth").is_file() for which in ("latest", "best"))
-        return (*self.command, "--c") if started else self.command
+        return (*self.command, "--c") if self.has_begun() else self.command
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,19 @@ def still_needed(jobs: Iterable[Job]) -> set[str]:
         if not job.is_finished() and (waited_for or job.stage not in PREPARATION):
             needed.add(job.name)
     return needed
+
+
+def insist_on_plans_of_trainings(jobs: Sequence[Job]) -> None:
+    """Raises UserError where the grid has other options for plans that a training has begun with."""
+    begun = [job for job in jobs if isinstance(job, TrainJob) and job.has_begun()]
+    for plan in jobs:
+        if isinstance(plan, PlanJob) and plan.has_other_options():
+            trained = next((job.name for job in begun if plan.name in job.after), None)
+            if trained is not None:
+                raise UserError(
+                    f"The grid has other options for {plan.files[0].stem} than {trained} has begun with: give plans "
+                    f"with these options another name, or delete the trainings with the old ones."
+                )
 
 
 def clicks_folder(grid: Grid, method: Method, dataset: str, seed: int | None) -> Path:

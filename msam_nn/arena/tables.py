@@ -12,7 +12,7 @@ from msam_nn.evaluation.clicks.summary import scores_at
 from msam_nn.evaluation.scoring import ELLIPSOID
 from msam_nn.evaluation.transfer import AFTER, BEFORE, transfer_table
 from msam_nn.metrics.ranking import cliques, critical_difference, friedman, mean_ranks
-from msam_nn.metrics.statistics import case_mean, paired_tests, side_by_side
+from msam_nn.metrics.statistics import case_mean, paired_tests, rightly_empty_counts, side_by_side
 from msam_nn.metrics.summary import MEAN_OF_CLASSES, METRICS, summarise, summary_table
 from msam_nn.reports.wording import p_value, signed, with_interval
 
@@ -67,12 +67,18 @@ def tests(results: Results) -> pd.DataFrame:
     """Paired tests on the foreground of every data set; the ellipsoid takes no part. Empty with a single method."""
     tables = []
     for dataset, scores in results.scores.groupby("dataset", sort=False):
-        models = scores[scores["method"] != ELLIPSOID]
+        models = _models(scores)
         if models["method"].nunique() > 1:
             table = paired_tests(mean_of_classes(over_seeds(models)), TESTED)
             table.insert(0, "dataset", dataset)
             tables.append(table)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _models(scores: pd.DataFrame) -> pd.DataFrame:
+    """All but the ellipsoid, whose false alarms count before seeds and classes are averaged."""
+    models = scores[scores["method"] != ELLIPSOID]
+    return rightly_empty_counts(models, TESTED, ("dataset", "case", "label"))
 
 
 def tests_matrix(tests: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -102,12 +108,11 @@ class Ranks:
 
 def ranks(results: Results) -> Ranks | None:
     """None with fewer than two methods."""
-    models = results.scores[results.scores["method"] != ELLIPSOID]
-    scores = mean_of_classes(over_seeds(models, "dataset"))
+    scores = mean_of_classes(over_seeds(_models(results.scores), "dataset"))
     n_datasets = scores.groupby("method", sort=False)["dataset"].nunique()
     names = [m.name for m in results.grid.methods if n_datasets.get(m.name, 0) == scores["dataset"].nunique()]
     left_out = [name for name in sorted(n_datasets.index) if name not in names]
-    values = side_by_side(scores[scores["method"].isin(names)], "dice", ["dataset", "case"])
+    values = side_by_side(scores[scores["method"].isin(names)], "dice", ("dataset", "case"))
     if len(names) < 2 or values.empty:
         return None
     difference, of_methods = critical_difference(len(names), len(values)), mean_ranks(values)

@@ -76,10 +76,11 @@ def init(file: Path, force: bool) -> int:
 def start(grid: Grid, args: argparse.Namespace) -> int:
     """Run the grid, or show what would run; 1 if a job failed."""
     from msam_nn.arena.engines import cores_of_a_job, job_environment, make_engine
-    from msam_nn.arena.jobs import jobs_of, still_needed
+    from msam_nn.arena.jobs import insist_on_plans_of_trainings, jobs_of, still_needed
 
     cores = cores_of_a_job(grid, args.on)
     jobs = jobs_of(grid, cores)
+    insist_on_plans_of_trainings(jobs)
     needed = still_needed(jobs)
     if args.dry_run:
         for name, value in job_environment(grid, cores).items():

@@ -72,18 +72,29 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def side_by_side(scores: pd.DataFrame, metric: str, cases: str | Sequence[str] = "case") -> pd.DataFrame:
-    """A row a case, a column a method: the cases that every method has and at least one has a value for.
+def rightly_empty_counts(scores: pd.DataFrame, metrics: Sequence[str], keys: Sequence[str]) -> pd.DataFrame:
+    """The scores, with 1 where a metric is undefined, because nothing is there and nothing was predicted, and another
+    row of the same ``keys`` has a value.
 
-    Where nothing is and nothing was predicted the value is undefined. Beside another method's false alarm, which counts
-    0, it counts 1: otherwise false alarms would cost nothing in a comparison.
+    That is another method's false alarm, which counts 0: otherwise it would cost nothing in a comparison.
+
+    Arguments:
+        metrics: those whose best value is 1.
+    """
+    groups = [scores[key] for key in keys]
+    has_value = scores[list(metrics)].notna().groupby(groups, sort=False).transform("any")
+    return scores.assign(**{name: scores[name].mask(scores[name].isna() & has_value[name], 1.0) for name in metrics})
+
+
+def side_by_side(scores: pd.DataFrame, metric: str, cases: Sequence[str] = ("case",)) -> pd.DataFrame:
+    """A row a case, a column a method, where :func:`rightly_empty_counts`: the cases that every method has and at least
+    one has a value for.
 
     Arguments:
         scores: columns ``method``, those of ``cases``, and the metric, whose best value is 1.
     """
-    table = scores.fillna({metric: 1.0}).pivot(index=cases, columns="method", values=metric)
-    has_value = scores[scores[metric].notna()].set_index(cases).index
-    return table[table.index.isin(has_value)].dropna()
+    counted = rightly_empty_counts(scores, [metric], cases)
+    return counted.pivot(index=list(cases), columns="method", values=metric).dropna()
 
 
 def paired_tests(scores: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import cc3d
 import numpy as np
 
 from msam_nn.inference.prompting.history import History, Step
-from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, shifted, slices
+from msam_nn.inference.prompting.windows import Box, bounding_box, enclosing, overlap, shifted, slices
 
 LABELS, DECIDED, HELD = range(3)
 """Layers: the result, the network's labels alone, and ``class + 1`` where the user drew (its negative: drew "not")."""
+
+
+class TakenBack(NamedTuple):
+    """Older drawings (bool of the size of a box) in which a prompt said the opposite: they do not hold any more where
+    the network follows that prompt."""
+
+    box: Box
+    drawn: np.ndarray
+    class_index: int
+    positive: bool
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,8 @@ class LabelBuffer:
 
     def __init__(self, shape: Sequence[int], members: Sequence[Sequence[int]]) -> None:
         self.members = [tuple(labels) for labels in members]
+        labels = [label for of_class in self.members for label in of_class]
+        self._exclusive = len(set(labels)) == len(labels)
         # zeros are given no memory by the system until they are written
         self._layers = np.zeros((3, *shape), np.int16 if max(map(max, members)) > 127 else np.int8)
         self._history = History()
@@ -68,21 +82,17 @@ class LabelBuffer:
         return self._history.step(self._exchange)
 
     def decide(
-        self, box: Box, labels: np.ndarray, *, quietly: bool = False, taken_back: tuple[int, bool] | None = None
+        self, box: Box, labels: np.ndarray, *, quietly: bool = False, taken_back: TakenBack | None = None
     ) -> None:
-        """Take the network's labels of a box; quietly, only what it says from now on counts.
-
-        Arguments:
-            taken_back: class and kind (positive or not) of drawings that do not hold where the network now says the
-                opposite.
-        """
+        """Take the network's labels of a box; quietly, only what it says from now on counts."""
         layers = self._layers[_slices(box)].copy()
         changed = layers[DECIDED] != labels
         layers[DECIDED] = labels
-        if taken_back is not None:
-            class_index, positive = taken_back
-            opposite = changed & (np.isin(labels, self.members[class_index]) != positive)
-            layers[HELD][opposite & (layers[HELD] == _code(class_index, positive))] = 0
+        shared = taken_back and overlap(box, taken_back.box)
+        if shared:
+            here, there = slices(shared, box), slices(shared, taken_back.box)
+            follows = np.isin(labels[here], self.members[taken_back.class_index]) == taken_back.positive
+            layers[HELD][here][changed[here] & follows & taken_back.drawn[there]] = 0
         if not quietly:
             np.copyto(layers[LABELS], layers[DECIDED], where=changed)
             self._hold(layers)
@@ -93,15 +103,22 @@ class LabelBuffer:
         found = bounding_box(self._layers[_slices(box)][DECIDED])
         return found and shifted(found, [first for first, _ in box])
 
-    def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> bool:
-        """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it; returns whether an older
-        drawing said the opposite of one of them."""
+    def hold(self, box: Box, drawn: np.ndarray, class_index: int, positive: bool) -> TakenBack | None:
+        """Let drawn voxels of a box (bool of its size) keep a class, or stay out of it; returns the older drawings that
+        said the opposite of one of them."""
         layers = self._layers[_slices(box)].copy()
-        contradicts = bool((layers[HELD][drawn] == _code(class_index, not positive)).any())
-        layers[HELD][drawn] = _code(class_index, positive)
+        code = class_index + 1 if positive else -(class_index + 1)
+        opposite = {-code}
+        if positive and self._exclusive:
+            opposite |= set(range(1, len(self.members) + 1)) - {code}
+        contradicted = drawn & np.isin(layers[HELD], list(opposite))
+        taken_back = None
+        if contradicted.any():
+            taken_back = self._taken_back(opposite, box, contradicted, class_index, positive)
+        layers[HELD][drawn] = code
         self._hold(layers)
         self._replace(box, layers)
-        return contradicts
+        return taken_back
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:
         """Replace a class by a mask, exactly."""
@@ -137,6 +154,17 @@ class LabelBuffer:
         box, self._unsent = enclosing(self._unsent), []
         return box and Changes(box, self.labels[slices(box)].copy())
 
+    def _taken_back(
+        self, codes: set[int], box: Box, touched: np.ndarray, class_index: int, positive: bool
+    ) -> TakenBack:
+        """The connected pieces of drawings of these codes that a prompt touches in a box."""
+        drawn = np.isin(self._layers[HELD], list(codes))
+        around = bounding_box(drawn)
+        pieces = cc3d.connected_components(drawn[slices(around)], connectivity=6)
+        shared = overlap(box, around)
+        chosen = np.unique(pieces[slices(shared, around)][touched[slices(shared, box)]])
+        return TakenBack(around, np.isin(pieces, chosen), class_index, positive)
+
     def _hold(self, layers: np.ndarray) -> None:
         """Make drawn voxels keep what was drawn."""
         held = layers[HELD]
@@ -165,11 +193,6 @@ class LabelBuffer:
         if changed is not None:
             self._unsent.append(shifted(changed, [first for first, _ in box]))
         return before
-
-
-def _code(class_index: int, positive: bool) -> int:
-    """What :data:`HELD` holds where something was drawn."""
-    return class_index + 1 if positive else -(class_index + 1)
 
 
 def _slices(box: Box) -> tuple[slice, ...]:

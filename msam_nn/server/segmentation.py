@@ -56,9 +56,7 @@ class Segmentation:
         """
         with nullcontext() if act is None else self.image.step(), self._buffer.step():
             changed = None if act is None else act()
-            taken_back = None
-            if drawn is not None and self._buffer.hold(*drawn):
-                taken_back = drawn.class_index, not drawn.positive
+            taken_back = None if drawn is None else self._buffer.hold(*drawn)
             self._label(changed and self.grid.own_box(changed), taken_back=taken_back)
 
     def start_class(self, class_index: int, mask: np.ndarray) -> None:

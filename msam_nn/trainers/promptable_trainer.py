@@ -96,7 +96,6 @@ class PromptableTrainer(PlannedTrainer):
         return PracticePolyLRScheduler if self.will_practise else GroupPolyLRScheduler
 
     def parameter_groups(self) -> list[dict]:
-        """What practises comes first: nnU-Net logs the learning rate of the first group."""
         groups = super().parameter_groups()
         if not self.will_practise:
             return groups
@@ -107,7 +106,7 @@ class PromptableTrainer(PlannedTrainer):
                 "params": [p for p in group["params"] if (id(p) in practised) == practises],
                 "practises": practises,
             }
-            for practises in (True, False)
+            for practises in (False, True)
             for group in groups
         ]
 
@@ -119,6 +118,14 @@ class PromptableTrainer(PlannedTrainer):
         self.begin_practice_if_due()
         if self.promptable.has_initial_masks:  # given weights may have practised
             self.promptable.neighbourhood.set_practised(self.practises)
+        if self.practises:
+            self.log_practised_rate()
+
+    def log_practised_rate(self) -> None:
+        """nnU-Net logs the first group's, which is zero by then."""
+        rate = next(group["lr"] for group in self.optimizer.param_groups if group["practises"])
+        self.logger.local_logger.my_fantastic_logging["lrs"][-1] = rate
+        self.print_to_log_file(f"Clicks are practised at a learning rate of {rate:.3g}")
 
     def begin_practice_if_due(self) -> bool:
         """Whether it began: at the start of an epoch, with a budget of time also in the middle of one."""

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from msam_nn.arena.grid_file import read_grid
-from msam_nn.arena.jobs import jobs_of, still_needed
+from msam_nn.arena.jobs import insist_on_plans_of_trainings, jobs_of, still_needed
+from msam_nn.errors import UserError
 
 from .conftest import M_SAM
 
@@ -204,3 +205,20 @@ def test_transfers_wait_for_both_data_sets(arena, nnunet_folders, monkeypatch):
     ]  # fmt: skip
     assert {name.split(".")[1] for name in transfers[0].after} == {DATASET, "Dataset903_Twin"}
     assert "--source Dataset900_TumourPhantom --target Dataset903_Twin" in transfers[0].shell_line()
+
+
+def test_plans_that_a_training_has_begun_with_keep_their_options(arena):
+    def jobs(options):
+        plans = {"Mine": {"planner": "MSAMPlanner", "options": options}}
+        grid = read_grid(arena(methods={"a": {"trainer": "MSAMTrainer", "plans": "Mine"}}, plans=plans))
+        made = jobs_of(grid, cores=1)
+        return made, named(made)[f"plan.{DATASET}.Mine"], next(job for job in made if job.stage == "train")
+
+    before, plan, training = jobs("-gpu_memory_target 0.5")
+    record(plan, (plan.command, 0))
+    other, _, _ = jobs("-gpu_memory_target 8")
+    insist_on_plans_of_trainings(other)  # nothing was trained yet
+    leave(training.fold_folder / "checkpoint_best.pth")
+    insist_on_plans_of_trainings(before)
+    with pytest.raises(UserError, match=f"other options for Mine than {training.name} has begun with"):
+        insist_on_plans_of_trainings(other)

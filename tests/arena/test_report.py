@@ -77,6 +77,17 @@ def test_ranks_and_tests_leave_the_ellipsoid_out():
     assert tables.table_3(results, tests.assign(p=5e-10))["p"].to_list() == ["5e-10"]
 
 
+def test_false_alarms_count_before_seeds_and_classes_are_averaged():
+    """Of two classes one is not there. First is rightly empty there, with a Dice of 0.45 in the other; second has 0.95
+    and a false alarm in one of two seeds: 0.725 against (0.95 + 0.5) / 2."""
+    scores = made_up({("first", 0, 0, "a"): 0.45, ("second", 0, 0, "a"): 0.95, ("second", 1, 0, "a"): 0.95})
+    absent = made_up({("first", 0, 0, "a"): np.nan, ("second", 0, 0, "a"): 0.0, ("second", 1, 0, "a"): np.nan})
+    results = results_of(pd.concat([scores, absent.assign(label="absent")]))
+    tests = tables.tests(results)
+    assert tests["difference"].to_list() == pytest.approx([0, 0])
+    assert tables.ranks(results).ranks.to_dict() == {"first": 1.5, "second": 1.5}
+
+
 def test_a_method_that_a_data_set_lacks_has_no_rank():
     other = made_up({("first", 0, 0, "x"): 0.5, ("third", 0, 0, "x"): 0.6}, "E")
     both = pd.concat([SCORES, other, made_up({("third", 0, 0, c): 0.1 for c in "ab"})])

@@ -7,6 +7,7 @@ from msam_nn.server.label_buffer import LabelBuffer
 SHAPE = (4, 5, 6)
 BOX = ((1, 3), (1, 4), (2, 5))
 WHOLE = tuple((0, n) for n in SHAPE)
+CLICK = ((1, 2), (1, 2), (2, 3)), np.ones((1, 1, 1), bool)
 
 
 def buffer(members=((1,), (2,))):
@@ -65,17 +66,26 @@ def test_drawings_hold_and_the_newest_counts():
 
 def test_a_drawing_that_was_taken_back_follows_the_network_where_it_says_the_opposite():
     b = buffer()
-    b.decide(BOX, full(1))
-    assert not b.hold(BOX, full(True), 0, False)  # erased; the network follows
-    b.decide(BOX, full(0))
-    click = ((1, 2), (1, 2), (2, 3))
-    assert b.hold(click, np.ones((1, 1, 1), bool), 0, True)
-    labels = full(0)
-    labels[0] = 1
-    b.decide(BOX, labels, taken_back=(0, False))
-    assert (b.labels[1] == 1).sum() == 9 and not b.labels[2].any()
-    b.decide(BOX, full(1))
-    assert not b.labels[2].any(), "the rest of the drawing holds"
+    b.decide(WHOLE, full(1, WHOLE))
+    assert b.hold(BOX, full(True), 0, False) is None  # erased; the network follows
+    other = ((1, 3), (1, 4), (0, 1))
+    b.hold(other, full(True, other), 0, False)
+    b.decide(WHOLE, full(0, WHOLE))
+    taken_back = b.hold(*CLICK, 0, True)
+    labels = full(0, WHOLE)
+    labels[:2] = 1
+    b.decide(WHOLE, labels, taken_back=taken_back)
+    assert (b.labels[1] == 1).sum() == 5 * 6 - 3, "of the drawing beside it nothing is taken back"
+    b.decide(WHOLE, full(1, WHOLE))
+    assert (b.labels[2] == 0).sum() == 9 + 3, "the rest of the drawing holds"
+
+
+@pytest.mark.parametrize(("members", "there"), [(((1,), (2,)), True), (((1, 2), (2,)), False)])
+def test_what_was_drawn_as_another_class_is_taken_back_where_classes_exclude_each_other(members, there):
+    b = buffer(members)
+    b.hold(BOX, full(True), 0, True)
+    assert (b.hold(*CLICK, 1, True) is not None) is there
+    assert b.hold(((3, 4), (0, 1), (0, 1)), np.ones((1, 1, 1), bool), 1, True) is None
 
 
 def test_another_class_gives_way_to_a_given_one():

@@ -45,8 +45,8 @@ def test_learning_rate_follows_the_time_spent(trainer, clock):
     begins = PRACTICE_BEGINS
     before = [8e-4 * (1 - share / begins) ** 0.9 for share in (0, 1 / 2, 2 / 3)]
     practised = [PRACTICE_RATE * ((1 - share) / (1 - begins)) ** 0.9 for share in (11 / 12, 0.9999)]
-    clicks, other_clicks, *rest = zip(*rates, strict=True)
-    assert [group["practises"] for group in trainer.optimizer.param_groups] == [True, True, False, False]
+    *rest, clicks, other_clicks = zip(*rates, strict=True)
+    assert [group["practises"] for group in trainer.optimizer.param_groups] == [False, False, True, True]
     assert clicks == other_clicks == pytest.approx([*before, *practised])
     assert rest[0] == rest[1] == pytest.approx([*before, 0, 0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,11 +24,13 @@ class Click:
     class_index: 0 for the first foreground class or region.
     voxel: index in array order ``(z, y, x)``.
     positive: inside the class, or outside of it.
+    held: it was right when it was made: nothing is corrected around it as long as it is.
     """
 
     class_index: int
     voxel: tuple[int, int, int]
     positive: bool
+    held: bool = field(default=False, compare=False)
 
     def shifted(self, offset: Sequence[int]) -> Click:
         return replace(self, voxel=tuple(int(v + o) for v, o in zip(self.voxel, offset, strict=True)))
@@ -46,8 +48,8 @@ def honour_clicks(
     """Mask logits ``(K, D, H, W)`` in which every clicked voxel has the label it was given; the newest click wins.
 
     Where the network overlooked a click, the class's logits are raised or lowered by what the clicked voxel lacks,
-    fading as a Gaussian: uncertain surroundings follow the click, confident ones keep their label. A click that holds
-    changes nothing, nor does one that a newer click on its voxel contradicts.
+    fading as a Gaussian: uncertain surroundings follow the click, confident ones keep their label. A click that a newer
+    one on its voxel contradicts changes nothing.
 
     Arguments:
         masks: changed in place, and returned.
@@ -66,10 +68,15 @@ def honour_clicks(
                 for bounds, v, s in zip(region, click.voxel, sigma, strict=True)
             ]
             masks[(click.class_index, *slices(region))] += height * torch.einsum("d,h,w->dhw", *bumps)
-    for click, stands in zip(here, _stand(clicks, exclusive), strict=True):
-        if stands and all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True)):
-            logits = masks[(slice(None), *click.voxel)].tolist()
-            masks[(click.class_index, *click.voxel)] += _lacking(logits, click, exclusive)
+    standing = [
+        click
+        for click, stands in zip(here, _stand(clicks, exclusive), strict=True)
+        if stands and all(0 <= v < n for v, n in zip(click.voxel, masks.shape[1:], strict=True))
+    ]
+    held = [click for click in standing if click.held]  # by a class that another click may have lowered since
+    for click in standing + held * (len(masks) - 1 if exclusive else 0):
+        logits = masks[(slice(None), *click.voxel)].tolist()
+        masks[(click.class_index, *click.voxel)] += _lacking(logits, click, exclusive)
     return masks
 
 
@@ -121,6 +128,8 @@ def _lacking(logits: list[float], click: Click, exclusive: bool) -> float:
     """What has to be added to the clicked class's logit, of all classes' at the clicked voxel: 0 if the click holds."""
     own = logits[click.class_index]
     others = logits[: click.class_index] + logits[click.class_index + 1 :] if exclusive else []
-    if (own > 0 and own >= max(others, default=own)) == click.positive:
+    if click.held and (own > 0 and own >= max(others, default=own)) == click.positive:
         return 0.0
-    return max([0.0, *others]) + MARGIN - own if click.positive else -MARGIN - own
+    if not click.positive:
+        return min(0.0, -MARGIN - own)
+    return max(0.0, max([0.0, *others]) + MARGIN - own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -307,7 +308,7 @@ class PromptedImage:
                 self._state.write((index, *region), torch.where(taken, -MASK_LOGIT, current))
 
     def _follow(self, click: Click, is_due: bool) -> None:
-        self._state.clicks.append(click)
+        self._state.clicks.append(replace(click, held=not is_due))
         if is_due:
             self._spread(click)
 

@@ -116,8 +116,8 @@ class Stages:
         given = self._masks.as_given(class_index, region)
         click = newest or lead
         at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
-        if corrects and box is None and at is not None and click.positive and given[at] and not old[at] > 0:
-            other = self._apart(class_index, start, at, old > 0)
+        if corrects and box is None and at is not None and click.positive and not (given[at] and old[at] > 0):
+            other = given & self._apart(class_index, start, at, given)
             old[other], known, given = EMPTY, known & ~other, given & ~other
         flat = box is not None and box.through is not None
         shown = self._shown(class_index, start, old, known, given)
@@ -164,13 +164,16 @@ class Stages:
         moved = box.inside(start, own.shape, unit) & (reaching - own >= MOVED)
         self._masks.write((class_index, *region), torch.where(moved, reaching, own))
 
-    def _apart(self, class_index: int, start: Triple, at: Triple, mask: Tensor) -> Tensor:
-        """Bool: the automatic object at a voxel, where no voxel of it is in a mask from elsewhere. That mask, of other
-        objects, knows nothing of it."""
-        seed = torch.zeros_like(mask)
+    def _apart(self, class_index: int, start: Triple, at: Triple, given: Tensor) -> Tensor:
+        """Bool: the automatic object at a voxel, if no voxel of it is inside of what a mask from elsewhere gave. That
+        mask, of other objects, knows nothing of it."""
+        if not given.any():
+            return given
+        seed = torch.zeros_like(given)
         seed[at] = True
         found = seeded_objects(self._refiner.automatic(start, class_index)[1], seed)
-        return found & ~(found & mask).any()
+        region = (class_index, *self._refiner.windows.region(start))
+        return found & ~(found & given & (self._masks.logits[region] > 0)).any()
 
     def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor, given: Tensor) -> Tensor:
         """The mask prompt of a window: what is known, and for the rest what the network finds there."""

@@ -59,8 +59,8 @@ def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], excl
 
     What prediction makes of a click that was overlooked (:mod:`msam_nn.inference.prompting.clicks`), and a simulated
     user sees in a training: the class's logits are raised or lowered by what the clicked voxel lacks, fading as a
-    Gaussian. A click that holds changes nothing, nor does one that a newer click on its voxel contradicts. The clicks
-    of one stage act on their classes at the same time.
+    Gaussian. A click that a newer one on its voxel contradicts changes nothing. The clicks of one stage act on their
+    classes at the same time.
 
     Arguments:
         clicks: all clicks so far, oldest first, ``(B, K, P, ...)``.
@@ -70,10 +70,10 @@ def honour_points(masks: Tensor, clicks: Points, *, sigma: Sequence[float], excl
     masks = masks.clone(memory_format=torch.contiguous_format)  # so that flatten(2) is a view of it
     standing = torch.where(_stand(clicks, masks.shape, exclusive), clicks.labels, PADDING)
     for points, labels in zip(clicks.points.unbind(2), standing.unbind(2), strict=True):
-        lacking = _overlooked(masks, points, labels, exclusive)
+        lacking = _lacking(masks, points, labels, exclusive)
         masks += lacking[..., None, None, None] * _gaussian(masks, points, sigma)
     for points, labels in zip(clicks.points.unbind(2), standing.unbind(2), strict=True):
-        lacking = _overlooked(masks, points, labels, exclusive)
+        lacking = _lacking(masks, points, labels, exclusive)
         masks.flatten(2).scatter_add_(2, _flat_index(points, masks.shape)[..., None], lacking[..., None])
     return masks
 
@@ -101,7 +101,7 @@ def follow_points(masks: Tensor, newest: Points, *, unit: Sequence[float]) -> Fo
         widths.append(torch.stack([width * along for along in unit], dim=-1))
         gaussian = _gaussian(masks, points, widths[-1])
         tempered = torch.lerp(masks, masks.clamp(-SUREST, SUREST), gaussian)
-        heights.append(_lacking(*_at_points(tempered, points, exclusive=False), labels))
+        heights.append(_lacking(tempered, points, labels, exclusive=False))
         height = heights[-1][..., None, None, None]
         masks = torch.where(height == 0, masks, tempered + height * gaussian)
         sizeless, given = distance.isinf(), labels != PADDING
@@ -143,32 +143,17 @@ def _stand(clicks: Points, shape: Sequence[int], exclusive: bool) -> Tensor:
     return ~(newer & (same_class | given_away)).any(2).view(b, k, p)
 
 
-def _at_points(masks: Tensor, points: Tensor, exclusive: bool) -> tuple[Tensor, Tensor]:
-    """Logits ``(B, K)`` of each clicked class at its clicked voxel, and those of the best that it competes with."""
-    b, k = points.shape[:2]
+def _lacking(masks: Tensor, points: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
+    """What has to be added to each clicked class's logit at its clicked voxel ``(B, K)``: 0 if the click holds."""
+    b, k = labels.shape
     at_clicks = masks.flatten(2).gather(2, _flat_index(points, masks.shape)[:, None].expand(b, k, k))
     own = at_clicks.diagonal(dim1=1, dim2=2)
-    if not exclusive or k == 1:
-        return own, torch.zeros_like(own)
-    itself = torch.eye(k, dtype=torch.bool, device=masks.device)
-    return own, at_clicks.masked_fill(itself, 0).amax(1).clamp(min=0)
-
-
-def _overlooked(masks: Tensor, points: Tensor, labels: Tensor, exclusive: bool) -> Tensor:
-    """:func:`_lacking` of the clicks whose voxel has not got its label, 0 of the others."""
-    own, rival = _at_points(masks, points, exclusive)
-    holds = ((own > 0) & (own >= rival)) == (labels == POSITIVE)
-    return _lacking(own, rival, labels).masked_fill(holds, 0)
-
-
-def _lacking(own: Tensor, rival: Tensor, labels: Tensor) -> Tensor:
-    """What has to be added to each clicked class's logit at its clicked voxel ``(B, K)``, until it is on the right side
-    by :data:`MARGIN`."""
-    missed, included = rival + MARGIN - own, -MARGIN - own
-    nothing = torch.zeros_like(own)
-    return torch.where(
-        labels == POSITIVE, missed.clamp(min=0), torch.where(labels == NEGATIVE, included.clamp(max=0), nothing)
-    )
+    needed = torch.zeros_like(own)
+    if exclusive and k > 1:
+        itself = torch.eye(k, dtype=torch.bool, device=masks.device)
+        needed = at_clicks.masked_fill(itself, 0).amax(1).clamp(min=0)
+    missed, included = (needed + MARGIN - own).clamp(min=0), (-MARGIN - own).clamp(max=0)
+    return torch.where(labels == POSITIVE, missed, torch.where(labels == NEGATIVE, included, torch.zeros_like(own)))
 
 
 def _flat_index(points: Tensor, shape: Sequence[int]) -> Tensor:

@@ -70,5 +70,5 @@ def released_state_dict(content: Mapping) -> dict[str, Tensor]:
 def count_parameters(weights: Mapping[str, Tensor]) -> int:
     """Numbers in a network's state dict, each tensor once however many names it has, without :data:`BUFFERS` and
     buffers of whole or truth values."""
-    parameters = (t for name, t in weights.items() if t.is_floating_point() and not name.endswith(BUFFERS))
-    return sum({tensor.data_ptr(): tensor.numel() for tensor in parameters}.values())
+    parameters = [t for name, t in weights.items() if t.is_floating_point() and not name.endswith(BUFFERS)]
+    return sum({t.data_ptr(): t.numel() for t in sorted(parameters, key=Tensor.numel)}.values())

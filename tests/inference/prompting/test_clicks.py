@@ -13,15 +13,18 @@ def honour(masks, *clicks, exclusive=True):
 @pytest.mark.parametrize("logit", [3.0, 0.1])
 def test_a_click_that_holds_changes_nothing(logit):
     masks = torch.full((1, 5, 5, 5), logit)
-    assert torch.equal(honour(masks, Click(0, (1, 2, 3), True)), masks)
-    assert torch.equal(honour(-masks, Click(0, (1, 2, 3), False)), -masks)
+    assert torch.equal(honour(masks, Click(0, (1, 2, 3), True, held=True)), masks)
+    assert torch.equal(honour(-masks, Click(0, (1, 2, 3), False, held=True)), -masks)
+    assert honour(-masks, Click(0, (1, 2, 3), True, held=True))[0, 1, 2, 3] == pytest.approx(MARGIN)
+    assert honour(masks, Click(0, (1, 2, 3), True))[0, 1, 2, 3] == max(logit, MARGIN)
 
 
 def test_a_negative_click_where_another_class_wins_holds():
     masks = torch.full((2, 5, 5, 5), 2.0)
     masks[1] = 3.0
-    assert torch.equal(honour(masks, Click(0, (1, 2, 3), False)), masks)
-    assert honour(masks, Click(0, (1, 2, 3), False), exclusive=False)[0, 1, 2, 3] == -MARGIN
+    click = Click(0, (1, 2, 3), False, held=True)
+    assert torch.equal(honour(masks, click), masks)
+    assert honour(masks, click, exclusive=False)[0, 1, 2, 3] == -MARGIN
 
 
 def test_an_overlooked_positive_click_is_added_as_a_bump():
@@ -58,6 +61,13 @@ def test_every_click_holds_however_close_they_are():
 def test_the_newest_click_on_a_voxel_wins():
     clicks = [Click(0, (2, 2, 2), True), Click(0, (2, 2, 2), False)]
     assert honour(torch.full((1, 5, 5, 5), 0.5), *clicks)[0, 2, 2, 2] < 0
+
+
+def test_what_held_because_another_class_won_holds_when_that_is_lowered():
+    masks = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None].expand(3, 3, 3, 3)
+    voxel = (1, 1, 1)
+    clicks = [Click(0, voxel, False, held=True), Click(1, voxel, False, held=True), Click(2, voxel, False)]
+    assert (honour(masks, *clicks)[(slice(None), *voxel)] <= 0).all()
 
 
 def test_a_click_that_a_newer_one_contradicts_takes_nothing_away():

@@ -197,12 +197,21 @@ def test_a_mask_from_elsewhere_is_corrected_as_the_networks_own_and_stays_where_
     assert torch.equal(found(prompted), inside(ROD)), "a mask that was undone says nothing"
 
 
-@pytest.mark.parametrize("given", [ROD, None], ids=["a mask of the other object", "an empty mask"])
+def test_a_click_that_is_right_changes_nothing_however_unsure_the_mask(prompted, network):
+    unsure = torch.stack([torch.where(inside(ROD), 0.3, -0.3), torch.full(SHAPE, -4.0)])
+    prompted.start_from(unsure)
+    prompted.add_points([Click(0, ON_ROD, True), Click(0, NOWHERE, False), Click(1, ON_ROD, False)])
+    assert torch.equal(prompted.masks(), unsure) and network.stages == []
+
+
+@pytest.mark.parametrize("given", [ROD, BALL, None], ids=["the rod is given", "the ball", "nothing"])
 def test_a_click_on_an_object_apart_from_a_given_mask_takes_it_as_if_there_were_none(prompted, network, given):
+    """The rod is longer than a window."""
     mask = torch.zeros(SHAPE) if given is None else inside(given).float()
     prompted.set_mask(0, mask)
-    prompted.add_points([Click(0, ON_BALL, True)])
-    assert torch.equal(found(prompted), inside(BALL) | (mask > 0)) and network.stages == []
+    clicked, taken = (ON_BALL, BALL) if given == ROD else (ON_ROD, ROD)
+    prompted.add_points([Click(0, clicked, True)])
+    assert torch.equal(found(prompted), inside(taken) | (mask > 0)) and network.stages == []
     prompted.undo()
     assert torch.equal(found(prompted), mask > 0)
 

@@ -147,7 +147,7 @@ def test_the_logged_rate_is_that_of_what_practises(make_trainer, monkeypatch, ca
     trainer.on_train_epoch_start()
     assert trainer.logger.get_value("lrs", step=None) == pytest.approx([trainer.initial_lr, PRACTICE_RATE])
     printed = capsys.readouterr().out
-    assert f"Current learning rate: {PRACTICE_RATE}" in printed and "logging issue" not in printed
+    assert f"at a learning rate of {PRACTICE_RATE:.3g}" in printed and "logging issue" not in printed
 
 
 def test_practice_that_begins_within_an_epoch_has_images_of_its_own(make_trainer, monkeypatch):
