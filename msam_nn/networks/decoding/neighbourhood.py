@@ -112,7 +112,8 @@ class Neighbourhood(nn.Module):
             clicks: ``(B, K, P, ...)``. following: what the rule made of them.
 
         Returns:
-            ``(B, K, D, H, W)``, the sum over the clicks.
+            ``(B, K, D, H, W)``, the sum over the clicks; 0 for a class with a click that tells no size, which no border
+            is near to: there it has nothing to correct.
         """
         added = torch.zeros_like(before)
         for points, labels, widths, heights in zip(
@@ -124,7 +125,7 @@ class Neighbourhood(nn.Module):
         ):
             look = self.look(levels, before, followed, rivals, points, labels, widths, heights)
             added = added + torch.einsum("bqzyx,bqiz,bqjy,bqlx->bqijl", look.added, *look.back)
-        return added
+        return added.masked_fill(following.unbounded[..., None, None, None], 0)
 
     def set_practised(self, practised: bool) -> None:
         """Say whether it has learned alone."""

@@ -185,11 +185,17 @@ def test_several_clicks_add_up():
     torch.testing.assert_close(whole, sum(parts))
 
 
-def test_a_click_in_a_corner_or_without_a_border_is_no_trouble():
-    network = trained()
+def test_a_click_in_a_corner_is_no_trouble():
     masks = torch.full((1, 1, 10, 12, 14), -3.0)
-    added = around(network, torch.randn(1, 2, 10, 12, 14), masks, click((0, 0, 13)))
+    masks[..., 2, 2, 10] = 1
+    added = around(trained(), torch.randn(1, 2, 10, 12, 14), masks, click((0, 0, 13)))
     assert added.isfinite().all() and added[0, 0, 0, 0, 13] != 0
+
+
+def test_a_click_that_tells_no_size_adds_nothing_and_others_do():
+    masks = torch.cat([ball(24, 6), torch.full((1, 1, 24, 24, 24), -3.0)], dim=1)
+    added = around(trained(), torch.randn(1, 2, 24, 24, 24), masks, click((12, 12, 21), classes=2))
+    assert added[0, 0].abs().max() > 0.1 and not added[0, 1].any()
 
 
 def test_linear_interpolation():
