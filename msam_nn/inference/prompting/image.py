@@ -308,7 +308,8 @@ class PromptedImage:
                 self._state.write((index, *region), torch.where(taken, -MASK_LOGIT, current))
 
     def _follow(self, click: Click, is_due: bool) -> None:
-        self._state.clicks.append(replace(click, held=not is_due))
+        click = replace(click, held=not is_due)
+        self._state.clicks.append(click)
         if is_due:
             self._spread(click)
 

@@ -216,22 +216,29 @@ def test_a_click_on_an_object_apart_from_a_given_mask_takes_it_as_if_there_were_
     assert torch.equal(found(prompted), mask > 0)
 
 
-def test_after_a_reset_windows_are_chosen_anew(prompted, network, monkeypatch):
-    """A window that was encoded before the reset would do for the second click, too."""
-    network.encoded, chosen = 0, []
-    refine = prompted._stages.refine
-    for _ in range(2):
-        prompted.reset()
-        stages = prompted._stages
-        refine = stages.refine
-        monkeypatch.setattr(
-            stages, "refine", lambda index, start, *a, f=refine: chosen.append(start) or f(index, start, *a)
-        )
-        if not chosen:
-            prompted.add_points([Click(0, (7, 15, 30), True)])
-        prompted.add_points([Click(0, (7, 15, 33), True)])
-    first, again, fresh = chosen
+@pytest.fixture
+def stages(prompted, monkeypatch):
+    """Arguments of all stages that run: the window, the class, its mask, the newest click, the earlier ones."""
+    run, refiner = [], prompted._refiner
+    refine = refiner.refine
+    monkeypatch.setattr(refiner, "refine", lambda *arguments: run.append(arguments) or refine(*arguments))
+    return run
+
+
+def test_after_a_reset_windows_are_chosen_anew(prompted, stages):
+    """A window that was encoded before the reset would do for the last click, too."""
+    near, click = Click(0, (7, 15, 30), True), Click(0, (7, 15, 33), True)
+    prompted.add_points([near, click])
+    prompted.reset()
+    prompted.add_points([click])
+    first, again, fresh = (start for start, *_ in stages)
     assert first == again != fresh
+
+
+def test_the_newest_click_is_not_among_the_earlier_ones(prompted, stages):
+    clicks = [Click(0, (7, 15, 30), True), Click(0, (7, 15, 33), True)]
+    prompted.add_points(clicks)
+    assert [arguments[3:] for arguments in stages] == [(clicks[0], []), (clicks[1], clicks[:1])]
 
 
 def test_undo_and_redo_bring_back_which_mask_was_given(prompted):
