@@ -200,15 +200,14 @@ def still_needed(jobs: Iterable[Job]) -> set[str]:
 
 def insist_on_plans_of_trainings(jobs: Sequence[Job]) -> None:
     """Raises UserError where the grid has other options for plans that a training has begun with."""
-    begun = [job for job in jobs if isinstance(job, TrainJob) and job.has_begun()]
-    for plan in jobs:
-        if isinstance(plan, PlanJob) and plan.has_other_options():
-            trained = next((job.name for job in begun if plan.name in job.after), None)
-            if trained is not None:
-                raise UserError(
-                    f"The grid has other options for {plan.files[0].stem} than {trained} has begun with: give plans "
-                    f"with these options another name, or delete the trainings with the old ones."
-                )
+    changed = {job.name: job for job in jobs if isinstance(job, PlanJob) and job.has_other_options()}
+    for job in jobs:
+        plan = next((changed[name] for name in job.after if name in changed), None)
+        if plan is not None and isinstance(job, TrainJob) and job.has_begun():
+            raise UserError(
+                f"The grid has other options for {plan.files[0].stem} than {job.name} has begun with: give plans with "
+                f"these options another name, or delete the trainings with the old ones."
+            )
 
 
 def clicks_folder(grid: Grid, method: Method, dataset: str, seed: int | None) -> Path:

@@ -32,7 +32,7 @@ from msam_nn.evaluation.results_folder import (
 )
 from msam_nn.evaluation.scoring import ScoringOptions, ScoringTask, fit_fold_ellipsoids, score_cases
 from msam_nn.image_files import insist_on_sound_images
-from msam_nn.metrics.statistics import bootstrap_interval, case_mean
+from msam_nn.metrics.statistics import bootstrap_interval, case_mean, rightly_empty_counts
 from msam_nn.metrics.summary import summarise
 from msam_nn.nnunet_folders import channel_names, labelled_cases, model_folder, validation_cases
 from msam_nn.reports.markdown import markdown_table
@@ -247,10 +247,9 @@ def _pairs(scores: pd.DataFrame, metric: str, label: str) -> tuple[np.ndarray, n
     """Before and after, ``(cases, classes)``, NaN in both where neither is defined, and 1 for the one that is rightly
     empty beside the other's false alarm; every class where the label is none, so for the foreground."""
     of_label = scores[scores["label"] == label] if label in set(scores["label"]) else scores
+    compared = rightly_empty_counts(of_label[of_label["method"].isin((BEFORE, AFTER))], [metric], ("case", "label"))
     before, after = (
-        of_label[of_label["method"] == method].pivot(index="case", columns="label", values=metric)
+        compared[compared["method"] == method].pivot(index="case", columns="label", values=metric)
         for method in (BEFORE, AFTER)
     )
-    before, after = (side.to_numpy(float) for side in before.align(after))
-    neither = np.isnan(before) & np.isnan(after)
-    return tuple(np.where(neither, np.nan, np.nan_to_num(side, nan=1.0)) for side in (before, after))
+    return tuple(side.to_numpy(float) for side in before.align(after))

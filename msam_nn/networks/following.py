@@ -42,8 +42,7 @@ class FollowingNetwork(PromptableNetwork):
         self.click_reach = HELD
 
     def encode(self, image: Tensor) -> Tensor:
-        if tuple(image.shape[2:]) != self.patch_size:
-            raise ValueError(f"This network takes images of {self.patch_size} voxels, got {tuple(image.shape[2:])}.")
+        self.insist_on_patch(image)
         return self.relative_masks(self.network(image))
 
     def refine(

@@ -156,6 +156,11 @@ class PromptableNetwork(nn.Module, ABC):
         """nnU-Net's logits ``(B, num_outputs, ...)`` as mask logits ``(B, K, ...)``: relative to the background's."""
         return logits[:, 1:] - logits[:, :1] if self.background else logits
 
+    def insist_on_patch(self, image: Tensor) -> None:
+        """Raises ValueError for images ``(B, C, ...)`` of another size than :attr:`patch_size`."""
+        if tuple(image.shape[2:]) != self.patch_size:
+            raise ValueError(f"This network takes images of {self.patch_size} voxels, got {tuple(image.shape[2:])}.")
+
     def parameter_counts(self) -> tuple[int, int]:
         """Trained and all parameters."""
         counts = [(p.numel(), p.requires_grad) for p in self.parameters()]

@@ -116,11 +116,14 @@ class Stages:
         given = self._masks.as_given(class_index, region)
         click = newest or lead
         at = None if click is None else tuple(v - s for v, s in zip(click.voxel, start, strict=True))
-        if corrects and box is None and at is not None and click.positive and not (given[at] and old[at] > 0):
-            other = given & self._apart(class_index, start, at, given)
+        automatic = None
+        if corrects and bool((given | ~known).any()):
+            automatic = self._refiner.automatic(start, class_index)
+        if automatic is not None and box is None and click is not None and click.positive:
+            other = given & _apart(automatic[1], at, given & (old > 0))
             old[other], known, given = EMPTY, known & ~other, given & ~other
         flat = box is not None and box.through is not None
-        shown = self._shown(class_index, start, old, known, given)
+        shown = self._shown(old, known, given, automatic)
         outside = None if box is None else ~box.inside(start, windows.patch, self._network.voxels_per_length)
         if outside is not None:
             shown[outside] = EMPTY
@@ -164,24 +167,21 @@ class Stages:
         moved = box.inside(start, own.shape, unit) & (reaching - own >= MOVED)
         self._masks.write((class_index, *region), torch.where(moved, reaching, own))
 
-    def _apart(self, class_index: int, start: Triple, at: Triple, given: Tensor) -> Tensor:
-        """Bool: the automatic object at a voxel, if no voxel of it is inside of what a mask from elsewhere gave. That
-        mask, of other objects, knows nothing of it."""
-        if not given.any():
-            return given
-        seed = torch.zeros_like(given)
-        seed[at] = True
-        found = seeded_objects(self._refiner.automatic(start, class_index)[1], seed)
-        region = (class_index, *self._refiner.windows.region(start))
-        return found & ~(found & given & (self._masks.logits[region] > 0)).any()
-
-    def _shown(self, class_index: int, start: Triple, old: Tensor, known: Tensor, given: Tensor) -> Tensor:
-        """The mask prompt of a window: what is known, and for the rest what the network finds there."""
-        if not self._network.has_initial_masks:
+    def _shown(self, old: Tensor, known: Tensor, given: Tensor, automatic: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The mask prompt of a window: what is known, and for the rest what the network finds there (None: nothing is
+        asked of it)."""
+        if automatic is None:
             return torch.where(known, old, 0.0)
-        if not bool((given | ~known).any()):
-            return old.clone()
-        logits, wins = self._refiner.automatic(start, class_index)
+        logits, wins = automatic
         automatic = torch.where(wins, logits, logits.clamp(max=-MARGIN))
         agreeing = torch.where(old > 0, automatic.clamp(min=MARGIN), automatic.clamp(max=-MARGIN))
         return torch.where(given, agreeing, torch.where(known, old, automatic))
+
+
+def _apart(wins: Tensor, at: Triple, inside: Tensor) -> Tensor:
+    """Bool: the object at a voxel of what the network finds, if no voxel of it is ``inside`` a mask from elsewhere.
+    That mask, of other objects, knows nothing of it."""
+    seed = torch.zeros_like(wins)
+    seed[at] = True
+    found = seeded_objects(wins, seed)
+    return found & ~(found & inside).any()

@@ -134,13 +134,12 @@ def _stand(clicks: Points, shape: Sequence[int], exclusive: bool) -> Tensor:
     """Bool ``(B, K, P)``: which clicks no newer one on the same voxel contradicts: one on its class, or one that gives
     the voxel to another class, where only one can have it."""
     b, k, p = clicks.labels.shape
-    voxels, labels = _flat_index(clicks.points, shape).flatten(1), clicks.labels.flatten(1)
-    stages, classes = torch.arange(p, device=labels.device).repeat(k), torch.arange(k, device=labels.device)
-    same_class = torch.eye(k, dtype=torch.bool, device=labels.device).repeat_interleave(p, 0).repeat_interleave(p, 1)
-    order = stages * k + classes.repeat_interleave(p)
-    newer = (order > order[:, None]) & (voxels[:, None] == voxels[..., None]) & (labels != PADDING)[:, None]
+    voxels, labels = (x.transpose(1, 2).flatten(1) for x in (_flat_index(clicks.points, shape), clicks.labels))
+    classes = torch.arange(k, device=labels.device).repeat(p)
+    same_voxel, same_class = voxels[:, None] == voxels[..., None], classes == classes[:, None]
     given_away = (labels[:, None] == POSITIVE) & (labels[..., None] == POSITIVE) & exclusive
-    return ~(newer & (same_class | given_away)).any(2).view(b, k, p)
+    contradicts = same_voxel & (labels != PADDING)[:, None] & (same_class | given_away)
+    return ~contradicts.triu(1).any(2).view(b, p, k).transpose(1, 2)  # the newer ones stand right of the diagonal
 
 
 def _lacking(masks: Tensor, points: Tensor, labels: Tensor, exclusive: bool) -> Tensor:

@@ -101,8 +101,7 @@ class MSAMUNet(PromptableNetwork):
     def run_unet(self, image: Tensor) -> tuple[Tensor | list[Tensor], list[Tensor]]:
         """The U-Net's outputs (a list with deep supervision, finest first), and its features, finest first: those of
         the decoder's stages and the encoder's last."""
-        if tuple(image.shape[2:]) != self.patch_size:
-            raise ValueError(f"This network takes images of {self.patch_size} voxels, got {tuple(image.shape[2:])}.")
+        self.insist_on_patch(image)
         decoder, features, outputs = self.unet.decoder, [], []
         *skips, below = self.unet.encoder(image)
         features.append(below)
